@@ -1,0 +1,2 @@
+//! regfs.
+fn main() {}

@@ -1,0 +1,152 @@
+//! Names and what stands behind them: the tree that every frontend shows.
+//!
+//! A frontend walks [`Node`]s and replies; it knows nothing of registries. Everything here may block on a remote
+//! unless it says otherwise.
+
+use crate::error::{Error, Kind, Result};
+use crate::read_at::ReadAt;
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// What a name stands for.
+#[derive(Clone)]
+pub enum Node {
+    /// A directory.
+    Dir(Arc<dyn Dir>),
+    /// A regular file.
+    File(Arc<dyn File>),
+    /// A symbolic link.
+    Link(Link),
+}
+
+/// A symbolic link: where it points, and its attributes.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// The target, relative to the directory that holds the link.
+    pub target: OsString,
+    /// The attributes; `size` is the target's length.
+    pub attr: Attr,
+}
+
+/// What stat(2) tells. Owner and write bits are the frontend's to decide where `owner` is `None`.
+#[derive(Clone, Debug)]
+pub struct Attr {
+    /// Permission bits: 0o555 of directories, 0o444 of files.
+    pub mode: u16,
+    /// The length in bytes.
+    pub size: u64,
+    /// The modification time, once known; the epoch is shown before.
+    pub mtime: Option<SystemTime>,
+    /// Owner and group, where the content itself has them.
+    pub owner: Option<(u32, u32)>,
+    /// How long a frontend may rely on the name still standing for this node, and on these attributes.
+    pub ttl: Duration,
+    /// Two nodes of one path with different identities are different inodes: a moved tag's files are not the old ones.
+    pub identity: u64,
+}
+
+/// For what a digest names: it cannot change.
+pub const FOREVER: Duration = Duration::from_secs(1 << 31);
+
+/// One name of a directory.
+#[derive(Clone)]
+pub struct Entry {
+    /// The name.
+    pub name: OsString,
+    /// What it stands for. Its attributes are at hand: making them costs no request.
+    pub node: Node,
+}
+
+/// A directory.
+pub trait Dir: Send + Sync {
+    /// The attributes, from what is known: asks no remote.
+    fn attr(&self) -> Attr;
+
+    /// Every entry, without `.` and `..`, sorted. A name that is not listed may still be found by [`Dir::lookup`].
+    fn list(&self) -> Result<Vec<Entry>>;
+
+    /// What `name` stands for; `NotFound` if nothing does.
+    fn lookup(&self, name: &OsStr) -> Result<Node>;
+
+    /// How long a frontend may rely on a name not being there after a lookup that failed with `NotFound`.
+    fn negative_ttl(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// The extended attributes: names in full (`user.oci.digest`), values.
+    fn xattrs(&self) -> Result<Vec<(OsString, Vec<u8>)>> {
+        Ok(Vec::new())
+    }
+
+    /// Which remote a call here may wait for; frontends bound what waits per lane. Empty: none.
+    fn lane(&self) -> &str {
+        ""
+    }
+}
+
+/// A regular file.
+pub trait File: Send + Sync {
+    /// The attributes, from what is known: asks no remote.
+    fn attr(&self) -> Attr;
+
+    /// Opens it for reading. What is opened stays what it is, whatever its name comes to stand for.
+    fn open(&self) -> Result<Arc<dyn Handle>>;
+
+    /// The extended attributes.
+    fn xattrs(&self) -> Result<Vec<(OsString, Vec<u8>)>> {
+        Ok(Vec::new())
+    }
+
+    /// Which remote a call here may wait for. Empty: none.
+    fn lane(&self) -> &str {
+        ""
+    }
+}
+
+/// An open file.
+pub trait Handle: ReadAt {
+    /// Whether the bytes never change while the identity stays, so that the kernel may keep them.
+    fn is_immutable(&self) -> bool {
+        true
+    }
+
+    /// Whether reading `len` bytes at `offset` would be answered without waiting for disk or remote.
+    fn is_ready(&self, _offset: u64, _len: usize) -> bool {
+        false
+    }
+}
+
+impl Node {
+    /// The attributes, at no cost.
+    pub fn attr(&self) -> Attr {
+        match self {
+            Node::Dir(dir) => dir.attr(),
+            Node::File(file) => file.attr(),
+            Node::Link(link) => link.attr.clone(),
+        }
+    }
+
+    /// The extended attributes.
+    pub fn xattrs(&self) -> Result<Vec<(OsString, Vec<u8>)>> {
+        match self {
+            Node::Dir(dir) => dir.xattrs(),
+            Node::File(file) => file.xattrs(),
+            Node::Link(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Which remote a call on it may wait for.
+    pub fn lane(&self) -> &str {
+        match self {
+            Node::Dir(dir) => dir.lane(),
+            Node::File(file) => file.lane(),
+            Node::Link(_) => "",
+        }
+    }
+}
+
+/// The failure of a lookup that found nothing.
+pub fn not_found(name: &OsStr) -> Error {
+    Error::new(Kind::NotFound, format!("no such name: \"{}\"", crate::name::terminal(name)))
+}
