@@ -1,0 +1,3 @@
+//! Tests of the support code, one file per part of it.
+
+mod http;
