@@ -3,6 +3,7 @@
 //! A frontend walks [`Node`]s and replies; it knows nothing of registries. Everything here may block on a remote
 //! unless it says otherwise.
 
+use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::read_at::ReadAt;
 use std::ffi::{OsStr, OsString};
@@ -69,6 +70,11 @@ pub trait Dir: Send + Sync {
     /// What `name` stands for; `NotFound` if nothing does.
     fn lookup(&self, name: &OsStr) -> Result<Node>;
 
+    /// Whether [`Dir::lookup`] of `name` would be answered from memory, without waiting for disk or remote.
+    fn is_ready(&self, _name: &OsStr) -> bool {
+        false
+    }
+
     /// How long a frontend may rely on a name not being there after a lookup that failed with `NotFound`.
     fn negative_ttl(&self) -> Duration {
         Duration::ZERO
@@ -92,6 +98,16 @@ pub trait File: Send + Sync {
 
     /// Opens it for reading. What is opened stays what it is, whatever its name comes to stand for.
     fn open(&self) -> Result<Arc<dyn Handle>>;
+
+    /// Whether [`File::open`] would be answered from memory, without waiting for disk or remote.
+    fn is_ready(&self) -> bool {
+        false
+    }
+
+    /// The digest that the content is checked against, if it is known: what frontends drop when it turns out wrong.
+    fn digest(&self) -> Option<Digest> {
+        None
+    }
 
     /// The extended attributes.
     fn xattrs(&self) -> Result<Vec<(OsString, Vec<u8>)>> {
