@@ -3,12 +3,40 @@
 //! A frontend walks [`Node`]s and replies; it knows nothing of registries. Everything here may block on a remote
 //! unless it says otherwise.
 
+mod cached;
+pub mod walk;
+
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
+use crate::manifest::Platform;
 use crate::read_at::ReadAt;
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+/// How a tree behaves; the same for every registry of a mount.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long tags and listings are relied on (`--metadata-ttl`).
+    pub metadata_ttl: Duration,
+    /// Whose image `config.json` and `layers/` of an index are (`--platform`).
+    pub platform: Platform,
+    /// What stands between algorithm and value of a digest in listings; both are accepted.
+    pub digest_separator: char,
+    /// No remote is asked for anything that is not content: what is remembered is all there is.
+    pub offline: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            metadata_ttl: Duration::from_secs(60),
+            platform: Platform::host(),
+            digest_separator: ':',
+            offline: false,
+        }
+    }
+}
 
 /// What a name stands for.
 #[derive(Clone)]
@@ -80,10 +108,18 @@ pub trait Dir: Send + Sync {
         Duration::ZERO
     }
 
-    /// The extended attributes: names in full (`user.oci.digest`), values.
+    /// The extended attributes that are known: names in full (`user.oci.digest`), values. Asks no remote.
     fn xattrs(&self) -> Result<Vec<(OsString, Vec<u8>)>> {
         Ok(Vec::new())
     }
+
+    /// The value of one extended attribute. May ask the remote for a name of its own (`user.oci.…`), for no other.
+    fn xattr(&self, name: &OsStr) -> Result<Option<Vec<u8>>> {
+        Ok(pick(self.xattrs()?, name))
+    }
+
+    /// Forgets everything that is not named by a digest, so that the remote is asked anew.
+    fn refresh(&self) {}
 
     /// Which remote a call here may wait for; frontends bound what waits per lane. Empty: none.
     fn lane(&self) -> &str {
@@ -109,7 +145,7 @@ pub trait File: Send + Sync {
         None
     }
 
-    /// The extended attributes.
+    /// The extended attributes. Asks no remote.
     fn xattrs(&self) -> Result<Vec<(OsString, Vec<u8>)>> {
         Ok(Vec::new())
     }
@@ -143,12 +179,21 @@ impl Node {
         }
     }
 
-    /// The extended attributes.
+    /// The extended attributes that are known. Asks no remote.
     pub fn xattrs(&self) -> Result<Vec<(OsString, Vec<u8>)>> {
         match self {
             Node::Dir(dir) => dir.xattrs(),
             Node::File(file) => file.xattrs(),
             Node::Link(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// The value of one extended attribute; of a directory it may have to be asked for.
+    pub fn xattr(&self, name: &OsStr) -> Result<Option<Vec<u8>>> {
+        match self {
+            Node::Dir(dir) => dir.xattr(name),
+            Node::File(file) => Ok(pick(file.xattrs()?, name)),
+            Node::Link(_) => Ok(None),
         }
     }
 
@@ -160,6 +205,10 @@ impl Node {
             Node::Link(_) => "",
         }
     }
+}
+
+fn pick(xattrs: Vec<(OsString, Vec<u8>)>, name: &OsStr) -> Option<Vec<u8>> {
+    xattrs.into_iter().find_map(|(own, value)| (own == name).then_some(value))
 }
 
 /// The failure of a lookup that found nothing.
