@@ -7,7 +7,10 @@
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 pub mod content;
+pub mod fake;
 pub mod http;
+pub mod image;
+pub mod run;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
