@@ -3,10 +3,10 @@
 use crate::error::Result;
 use crate::journal::Journal;
 use crate::name::Repository;
+use crate::net::env::Env;
 use crate::span::Span;
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
@@ -22,21 +22,6 @@ pub struct Config {
     pub journal: Arc<Journal>,
     /// Where configuration is read from: environment variables and files, replaceable in tests.
     pub env: Env,
-}
-
-/// The environment that credentials, mirrors and proxies are read from. Tests build their own.
-#[derive(Clone, Debug, Default)]
-pub struct Env {
-    pub vars: std::collections::BTreeMap<String, String>,
-    /// Root directory under which /etc is looked for (`/`; a test's directory in tests).
-    pub root: PathBuf,
-}
-
-impl Env {
-    /// The process's own.
-    pub fn system() -> Env {
-        todo!()
-    }
 }
 
 /// One registry host with its credentials, mirrors and tokens. Cheap to clone.

@@ -1,0 +1,122 @@
+//! Credentials as the user already has them: podman's auth.json, docker's config.json, and their helpers.
+//!
+//! Promises: the first place that has something for the host decides, in the order that podman and skopeo look
+//! ([`places`]), docker's file with its helpers among them; a file that cannot be read or understood, or a helper that
+//! fails, is an error that names it, never a silent anonymous; no secret is in any error or `Debug`.
+//! Does not know tokens or challenges, and keeps nothing: every lookup reads anew, since logins change under a mount.
+
+mod auth_file;
+mod helper;
+mod known;
+mod places;
+
+use super::env::Env;
+use super::hostname;
+use crate::error::Result;
+use auth_file::AuthFile;
+use places::Place;
+use std::fmt;
+
+pub use helper::HELPER_DEADLINE;
+pub use known::known_hosts;
+
+/// What proves who asks, and where it was found.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Credential {
+    /// The proof itself.
+    pub secret: Secret,
+    /// Where it comes from, for people: `/root/.docker/config.json`, `helper pass`.
+    pub source: String,
+}
+
+/// A proof of identity; never printed.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Secret {
+    /// A user's name and password, for Basic and for the token server.
+    Basic {
+        /// The name, which holds no `:`.
+        user: String,
+        /// The password, which may hold anything.
+        password: String,
+    },
+    /// An OAuth2 refresh token, for the token server only.
+    IdentityToken {
+        /// The token.
+        token: String,
+    },
+    /// A bearer token for the registry itself, sent as it is.
+    RegistryToken {
+        /// The token.
+        token: String,
+    },
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Secret::Basic { .. } => "Basic(…)",
+            Secret::IdentityToken { .. } => "IdentityToken(…)",
+            Secret::RegistryToken { .. } => "RegistryToken(…)",
+        })
+    }
+}
+
+/// What the user has for `host`, or more closely for `repository` on it; `None` is anonymous.
+///
+/// `host` is taken in any spelling (`docker.io`, `https://index.docker.io/v1/`). May run a helper program: blocks up
+/// to [`HELPER_DEADLINE`] for each.
+///
+/// # Errors
+/// A file that is there but unreadable or malformed, a helper that is missing, fails, or says nonsense.
+pub fn lookup(env: &Env, host: &str, repository: Option<&str>) -> Result<Option<Credential>> {
+    let host = hostname::normal(host);
+    for place in places::places(env) {
+        let Some(file) = AuthFile::load(&place)? else { continue };
+        if let Some(found) = lookup_in(env, &place, &file, &host, repository)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// One file's answer: its helper for the host, then its store of everything, then what is written in it.
+fn lookup_in(
+    env: &Env,
+    place: &Place,
+    file: &AuthFile,
+    host: &str,
+    repository: Option<&str>,
+) -> Result<Option<Credential>> {
+    let named =
+        |name: &str| helper::get(env, name, host).map_err(|error| error.context(format_args!("credentials of {host}")));
+    if let Some(name) = file.helper_of(host)
+        && let Some(secret) = named(name)?
+    {
+        return Ok(Some(Credential { secret, source: format!("helper {name}") }));
+    }
+    if let Some(name) = file.store()
+        && let Some(secret) = named(name)?
+    {
+        return Ok(Some(Credential { secret, source: format!("helper {name}") }));
+    }
+    let found = file.find(place, host, repository)?;
+    Ok(found.map(|secret| Credential { secret, source: place.path.display().to_string() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_never_printed() {
+        let secrets = [
+            Secret::Basic { user: "hunter2".into(), password: "hunter2".into() },
+            Secret::IdentityToken { token: "hunter2".into() },
+            Secret::RegistryToken { token: "hunter2".into() },
+        ];
+        for secret in secrets {
+            let shown = format!("{:?}", Credential { secret, source: "x".into() });
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! containers-registries.conf(5), as podman, skopeo and buildah read it.
+//!
+//! Promises: the files, their order and the choice of one entry are theirs: the longest prefix wins, `*.example.com`
+//! matches any host below it, an entry of a later file replaces one of the same prefix. Version 1's lists of insecure
+//! and blocked registries are taken too. Short names and aliases are not: regfs knows full names only.
+
+use super::endpoint::{Endpoint, Renaming};
+use crate::error::{Error, Kind, Result};
+use crate::name::escape;
+use crate::net::env::Env;
+use crate::net::{files, hostname};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// The entries of all files.
+#[derive(Debug, Default)]
+pub(super) struct Registries {
+    rules: Vec<Rule>,
+    /// Where short names would be searched: hosts that the user works with.
+    search: Vec<String>,
+}
+
+/// One `[[registry]]`.
+#[derive(Debug)]
+struct Rule {
+    prefix: Place,
+    location: Option<Place>,
+    insecure: bool,
+    blocked: bool,
+    mirrors: Vec<Mirror>,
+    file: PathBuf,
+}
+
+/// One `[[registry.mirror]]`.
+#[derive(Debug)]
+struct Mirror {
+    location: Place,
+    insecure: bool,
+    digests: bool,
+    tags: bool,
+}
+
+/// `host[:port][/namespace…]`; as a prefix, the host may begin with `*.`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    host: String,
+    path: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct FileText {
+    registry: Vec<RegistryText>,
+    unqualified_search_registries: Vec<String>,
+    registries: VersionOne,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct RegistryText {
+    prefix: String,
+    location: String,
+    insecure: bool,
+    blocked: bool,
+    mirror_by_digest_only: bool,
+    mirror: Vec<MirrorText>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct MirrorText {
+    location: String,
+    insecure: bool,
+    pull_from_mirror: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct VersionOne {
+    search: List,
+    insecure: List,
+    block: List,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct List {
+    registries: Vec<String>,
+}
+
+impl Registries {
+    /// Reads the main file and its drop-ins.
+    ///
+    /// `$CONTAINERS_REGISTRIES_CONF`, else the user's `containers/registries.conf` if there is one, else
+    /// `/etc/containers/registries.conf`. Drop-ins are `registries.conf.d/*.conf` by name, the machine's before the
+    /// user's; the machine's are left out where the user has a main file.
+    ///
+    /// # Errors
+    /// A file is unreadable or malformed, or the one that the variable names is not there.
+    pub(super) fn load(env: &Env) -> Result<Registries> {
+        let mut all = Registries::default();
+        let machine_drop_ins = env.system_path("/etc/containers/registries.conf.d");
+        let user_drop_ins = env.config_path("containers/registries.conf.d");
+        let mut drop_ins = vec![machine_drop_ins, user_drop_ins.clone()];
+        if let Some(path) = env.var_path("CONTAINERS_REGISTRIES_CONF") {
+            let text = files::read_text(&path, files::MAX_CONFIG)?.ok_or_else(|| {
+                Error::new(Kind::NotFound, format!("CONTAINERS_REGISTRIES_CONF: {}: no such file", path.display()))
+            })?;
+            all.add(&path, &text)?;
+        } else if !all.add_file(env.config_path("containers/registries.conf"))? {
+            all.add_file(env.system_path("/etc/containers/registries.conf"))?;
+        } else {
+            drop_ins = vec![user_drop_ins];
+        }
+        for directory in drop_ins.into_iter().flatten() {
+            for path in files::list(&directory)? {
+                if path.extension().is_some_and(|extension| extension == "conf") {
+                    all.add_file(Some(path))?;
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Adds a file; whether there is one.
+    fn add_file(&mut self, path: Option<PathBuf>) -> Result<bool> {
+        let Some(path) = path else { return Ok(false) };
+        let Some(text) = files::read_text(&path, files::MAX_CONFIG)? else { return Ok(false) };
+        self.add(&path, &text)?;
+        Ok(true)
+    }
+
+    /// Adds a file's entries, which replace earlier ones of the same prefix.
+    fn add(&mut self, path: &Path, text: &str) -> Result<()> {
+        let parsed: FileText = toml::from_str(text).map_err(|error| {
+            let line = files::line_of(text.as_bytes(), error.span().map_or(0, |span| span.start));
+            Error::new(Kind::Invalid, format!("{} line {line}: {}", path.display(), error.message()))
+        })?;
+        let in_file = |why: String| Error::new(Kind::Invalid, format!("{}: {why}", path.display()));
+        for entry in parsed.registry {
+            if let Some(rule) = Rule::from(entry, path).map_err(in_file)? {
+                self.put(rule);
+            }
+        }
+        let VersionOne { search, insecure, block } = parsed.registries;
+        for (list, is_blocked) in [(&insecure.registries, false), (&block.registries, true)] {
+            for spelled in list {
+                let prefix = Place::parse(spelled).map_err(in_file)?;
+                match self.rules.iter_mut().find(|rule| rule.prefix == prefix) {
+                    Some(rule) if is_blocked => rule.blocked = true,
+                    Some(rule) => rule.insecure = true,
+                    None => self.put(Rule {
+                        prefix,
+                        location: None,
+                        insecure: !is_blocked,
+                        blocked: is_blocked,
+                        mirrors: Vec::new(),
+                        file: path.to_owned(),
+                    }),
+                }
+            }
+        }
+        let searched = [parsed.unqualified_search_registries, search.registries];
+        if let Some(search) = searched.into_iter().find(|list| !list.is_empty()) {
+            self.search = search;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, rule: Rule) {
+        self.rules.retain(|earlier| earlier.prefix != rule.prefix);
+        self.rules.push(rule);
+    }
+
+    /// The endpoints of the entry that matches best; `None` if none matches.
+    ///
+    /// # Errors
+    /// `Denied` if that entry is blocked.
+    pub(super) fn endpoints(&self, host: &str, repository: Option<&str>) -> Result<Option<Vec<Endpoint>>> {
+        let best =
+            self.rules.iter().filter(|rule| rule.prefix.covers(host, repository)).max_by_key(|rule| rule.prefix.len());
+        let Some(rule) = best else { return Ok(None) };
+        if rule.blocked {
+            let what = repository.map(|repository| format!("/{repository}")).unwrap_or_default();
+            return Err(Error::new(Kind::Denied, format!("{host}{what} is blocked by {}", rule.file.display())));
+        }
+        let mut endpoints = Vec::new();
+        for mirror in &rule.mirrors {
+            let mut endpoint = Endpoint::origin(&mirror.location.host)?;
+            endpoint.is_mirror = true;
+            endpoint.insecure = mirror.insecure;
+            endpoint.by_digest_only = !mirror.tags;
+            endpoint.by_tag_only = !mirror.digests;
+            endpoint.renaming = rule.renaming(&mirror.location);
+            endpoints.push(endpoint);
+        }
+        // A prefix without a port covers hosts with one, which keep it.
+        let moved = rule.location.as_ref().filter(|location| **location != rule.prefix);
+        let mut origin = Endpoint::origin(moved.map_or(host, |location| &location.host))?;
+        origin.insecure = rule.insecure;
+        if let Some(location) = moved {
+            origin.renaming = rule.renaming(location);
+        }
+        endpoints.push(origin);
+        Ok(Some(endpoints))
+    }
+
+    /// The hosts that are named, without wildcards and without those that are blocked.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = String> {
+        let prefixes = self.rules.iter().filter(|rule| !rule.blocked).map(|rule| rule.prefix.host.clone());
+        prefixes.filter(|host| !host.starts_with("*.")).chain(self.search.iter().cloned())
+    }
+}
+
+impl Rule {
+    /// An entry of a file; `None` if regfs has no use for it.
+    fn from(entry: RegistryText, file: &Path) -> Result<Option<Rule>, String> {
+        let location = if entry.location.is_empty() { None } else { Some(Place::parse(&entry.location)?) };
+        let prefix = match (entry.prefix.as_str(), &location) {
+            ("", Some(location)) => location.clone(),
+            ("", None) => return Err("a [[registry]] has neither prefix nor location".to_owned()),
+            (prefix, _) => Place::parse_prefix(prefix)?,
+        };
+        if prefix.path.contains([':', '@']) {
+            log::warn!(
+                "{}: prefix \"{}\" names a tag or digest: left out",
+                file.display(),
+                escape(entry.prefix.as_bytes())
+            );
+            return Ok(None);
+        }
+        let mut mirrors = Vec::new();
+        for mirror in entry.mirror {
+            let (digests, tags) = match mirror.pull_from_mirror.as_str() {
+                "" => (true, !entry.mirror_by_digest_only),
+                _ if entry.mirror_by_digest_only => {
+                    return Err("mirror-by-digest-only and pull-from-mirror cannot be set together".to_owned());
+                }
+                "all" => (true, true),
+                "digest-only" => (true, false),
+                "tag-only" => (false, true),
+                other => return Err(format!("pull-from-mirror cannot be \"{}\"", escape(other.as_bytes()))),
+            };
+            let location = Place::parse(&mirror.location)?;
+            mirrors.push(Mirror { location, insecure: mirror.insecure, digests, tags });
+        }
+        let (insecure, blocked) = (entry.insecure, entry.blocked);
+        Ok(Some(Rule { prefix, location, insecure, blocked, mirrors, file: file.to_owned() }))
+    }
+
+    /// How repositories below the prefix are called at `location`.
+    fn renaming(&self, location: &Place) -> Renaming {
+        Renaming { from: self.prefix.path.clone(), to: location.path.clone() }
+    }
+}
+
+impl Place {
+    fn parse_prefix(text: &str) -> Result<Place, String> {
+        let wild = text.strip_prefix("*.");
+        let mut place = Place::parse(wild.unwrap_or(text))?;
+        if wild.is_some() {
+            place.host = format!("*.{}", place.host);
+        }
+        Ok(place)
+    }
+
+    fn parse(text: &str) -> Result<Place, String> {
+        // What stands before an @ would be a secret: nothing of such a text is told.
+        let shown = || if text.contains('@') { "…".to_owned() } else { escape(text.as_bytes()) };
+        if text.contains("://") {
+            return Err(format!("\"{}\" has a scheme: it has to be host[:port][/namespace]", shown()));
+        }
+        let (host, path) = text.trim_end_matches('/').split_once('/').unwrap_or((text.trim_end_matches('/'), ""));
+        let normal = hostname::normal(host);
+        if host.contains('@') || !hostname::is_host(&normal) {
+            return Err(format!("\"{}\" is not host[:port][/namespace]", shown()));
+        }
+        Ok(Place { host: normal, path: path.to_owned() })
+    }
+
+    /// Whether it is a prefix of the repository, or of the host itself.
+    fn covers(&self, host: &str, repository: Option<&str>) -> bool {
+        let portless = hostname::split_port(host).0;
+        let host_matches = match self.host.strip_prefix('*') {
+            Some(domain) => [host, portless].iter().any(|host| host.len() > domain.len() && host.ends_with(domain)),
+            None => self.host == host || self.host == portless,
+        };
+        let path_matches = match repository {
+            _ if self.path.is_empty() => true,
+            Some(repository) => {
+                repository.strip_prefix(self.path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+            None => false,
+        };
+        host_matches && path_matches
+    }
+
+    /// How close a prefix it is.
+    fn len(&self) -> usize {
+        self.host.len() + self.path.len()
+    }
+}
