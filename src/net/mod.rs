@@ -1,9 +1,23 @@
-//! The wire (API outline; bodies to be written). The only floor that says `async`.
-#![allow(missing_docs)]
+//! The wire: HTTP to registries, as blocking calls. The only floor that says `async`.
+//!
+//! One request passes, from top to bottom: `http` and `host` (mirrors, then the origin), the exchange with one
+//! endpoint (retries, credentials, redirects), `wire` (one request, one deadline), `answer` (its body).
+
 pub mod credentials;
 pub mod env;
-mod files;
 pub mod hostname;
 pub mod http;
 pub mod mirrors;
 pub mod tls;
+
+mod answer;
+mod ask;
+mod client;
+mod failure;
+mod files;
+mod host;
+mod inflate;
+mod origin;
+mod record;
+mod runtime;
+mod wire;

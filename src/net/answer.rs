@@ -1,0 +1,137 @@
+//! The body of an answer: chunks with a watchdog, decoded where the server compressed it unasked, capped.
+//!
+//! Promises: no call waits longer than the timeout without a byte; a body that ends before its length is an error,
+//! never a short success. Does not know how to resume: who reads asks again from where it got.
+
+use super::http::Http;
+use super::inflate::Inflate;
+use super::wire::{self, Reply};
+use crate::error::{Error, Kind, Result};
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+use url::Url;
+
+/// An answer whose body is still on the wire. Dropping it early closes its connection.
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers. Where the body is decoded on the way, `Content-Encoding` and `Content-Length` are taken out.
+    pub headers: HeaderMap,
+    /// Where it came from, after redirects, with its query: relative links are resolved against it.
+    pub url: Url,
+    http: Arc<Http>,
+    body: Option<Body>,
+}
+
+struct Body {
+    reply: Reply,
+    inflate: Option<Inflate>,
+    /// Held until the body ends: bodies count against the host's bound.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Answer {
+    /// Takes over a reply. A 416 has no body here: docker-registry lies about its length (item 54).
+    pub(super) fn new(http: Arc<Http>, reply: Reply, permit: OwnedSemaphorePermit) -> Result<Answer> {
+        let status = reply.status();
+        let mut headers = reply.headers().clone();
+        let url = reply.response.url().clone();
+        let inflate = match headers.get(CONTENT_ENCODING).map(|encoding| encoding.to_str().unwrap_or("?").trim()) {
+            None | Some("") => None,
+            Some(identity) if identity.eq_ignore_ascii_case("identity") => None,
+            Some(gzip) if ["gzip", "x-gzip"].iter().any(|name| gzip.eq_ignore_ascii_case(name)) && status != 206 => {
+                headers.remove(CONTENT_ENCODING);
+                headers.remove(CONTENT_LENGTH);
+                Some(Inflate::new())
+            }
+            // Offsets of a part count in the encoded stream: it cannot be used (item 4).
+            Some(other) => {
+                let words = format!(
+                    "{}: the body is encoded as \"{}\", which was not asked for",
+                    reply.record.words(),
+                    crate::name::escape(other.as_bytes())
+                );
+                return Err(Error::new(Kind::Protocol, words));
+            }
+        };
+        let body = (status != 416).then_some(Body { reply, inflate, _permit: permit });
+        Ok(Answer { status, headers, url, http, body })
+    }
+
+    /// The next part of the body; `None` at its end. `Timeout` after the timeout without a byte, `Unreachable`
+    /// where the connection breaks or ends early; after an error there is nothing more.
+    pub fn chunk(&mut self) -> Result<Option<Bytes>> {
+        let Some(body) = &mut self.body else { return Ok(None) };
+        loop {
+            if let Some(inflate) = &mut body.inflate
+                && let Some(decoded) = inflate.next().map_err(|words| broken(body, words))?
+            {
+                return Ok(Some(decoded));
+            }
+            let wait = self.http.config.timeout;
+            let next =
+                self.http.runtime.block_on(async { tokio::time::timeout(wait, body.reply.response.chunk()).await });
+            let result = match next {
+                Ok(Ok(Some(chunk))) => {
+                    body.reply.record.received(chunk.len());
+                    match &mut body.inflate {
+                        Some(inflate) => {
+                            inflate.feed(chunk);
+                            continue;
+                        }
+                        None => return Ok(Some(chunk)),
+                    }
+                }
+                Ok(Ok(None)) => match body.inflate.as_mut().is_none_or(Inflate::is_whole) {
+                    true => Ok(None),
+                    false => Err(broken(body, "the compressed body is cut short")),
+                },
+                Ok(Err(error)) => {
+                    let cause = wire::last_cause(&error);
+                    body.reply.record.failed(&format!("the body broke off: {cause}"));
+                    let words = format!("{}: the body broke off: {cause}", body.reply.record.words());
+                    Err(Error::new(Kind::Unreachable, words))
+                }
+                Err(_) => {
+                    let stalled = format!("no byte in {}", wire::seconds(wait));
+                    body.reply.record.failed(&stalled);
+                    Err(Error::new(Kind::Timeout, format!("{}: {stalled}", body.reply.record.words())))
+                }
+            };
+            self.body = None;
+            return result;
+        }
+    }
+
+    /// The whole body, decoded if the server compressed it; `TooBig` over `limit` bytes.
+    pub fn bytes(mut self, limit: u64) -> Result<Bytes> {
+        let words = self.body.as_ref().map(|body| body.reply.record.words()).unwrap_or_default();
+        let too_big = || Error::new(Kind::TooBig, format!("{words}: the answer is over the limit of {limit} bytes"));
+        let length = self.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > limit) {
+            return Err(too_big());
+        }
+        let Some(first) = self.chunk()? else { return Ok(Bytes::new()) };
+        if first.len() as u64 > limit {
+            return Err(too_big());
+        }
+        let Some(second) = self.chunk()? else { return Ok(first) };
+        let mut whole = BytesMut::with_capacity(length.unwrap_or(0).max((first.len() + second.len()) as u64) as usize);
+        whole.extend_from_slice(&first);
+        let mut next = Some(second);
+        while let Some(chunk) = next {
+            if (whole.len() + chunk.len()) as u64 > limit {
+                return Err(too_big());
+            }
+            whole.extend_from_slice(&chunk);
+            next = self.chunk()?;
+        }
+        Ok(whole.freeze())
+    }
+}
+
+fn broken(body: &Body, words: impl std::fmt::Display) -> Error {
+    Error::new(Kind::Protocol, format!("{}: {words}", body.reply.record.words()))
+}

@@ -1,0 +1,8 @@
+//! The wire against scripted servers: every item of protocols.md 0, 1.1, 1.2 and 1.6 that concerns it.
+#![allow(missing_docs, unreachable_pub)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bodies;
+mod kit;
