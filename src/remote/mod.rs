@@ -3,7 +3,9 @@
 //! Promises: manifests come back checked against the digest they were asked by; blobs do not (the store checks
 //! them). Knows nothing of caching, of file names, of who asks.
 
+mod check;
 pub mod layout;
+mod names;
 pub mod oci;
 
 use crate::digest::Digest;
