@@ -6,9 +6,11 @@
 pub mod digest;
 pub mod error;
 pub mod journal;
+pub mod location;
 pub mod manifest;
 pub mod name;
 pub mod read_at;
+pub mod source;
 pub mod span;
 
 // 1: the wire
@@ -24,3 +26,4 @@ pub mod tree;
 // 4: frontends
 
 // 5: the command line
+pub mod cli;

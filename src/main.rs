@@ -1,2 +1,5 @@
-//! regfs.
-fn main() {}
+//! The regfs program: everything is in the library, so that tests and benches see the same code.
+
+fn main() -> std::process::ExitCode {
+    regfs::cli::main()
+}

@@ -1,0 +1,59 @@
+//! From the paths of a command line to nodes: each source is assembled once, however many paths are in it.
+
+use super::assemble::Stack;
+use super::common::Common;
+use crate::error::Result;
+use crate::location::Location;
+use crate::source::Source;
+use crate::tree::walk::{Last, walk};
+use crate::tree::{Dir, Node};
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The trees that a command reads.
+pub(crate) struct Trees<'a> {
+    options: &'a Common,
+    stack: Option<Stack>,
+    roots: HashMap<Source, Arc<dyn Dir>>,
+}
+
+impl<'a> Trees<'a> {
+    /// None yet.
+    pub(crate) fn new(options: &'a Common) -> Trees<'a> {
+        Trees { options, stack: None, roots: HashMap::new() }
+    }
+
+    /// The node at `SOURCE/PATH`.
+    pub(crate) fn find(&mut self, text: &OsStr, last: Last) -> Result<Node> {
+        let location = Location::parse(text, &is_layout)?;
+        let root = self.root(&location.source)?;
+        // A trailing slash asks for the directory behind a link, as it does everywhere.
+        let last = if text.as_encoded_bytes().ends_with(b"/") { Last::Follow } else { last };
+        walk(&root, &location.path.join(OsStr::new("/")), last)
+    }
+
+    fn root(&mut self, source: &Source) -> Result<Arc<dyn Dir>> {
+        if let Some(root) = self.roots.get(source) {
+            return Ok(root.clone());
+        }
+        let stack = match self.stack.take() {
+            Some(stack) => stack,
+            None => Stack::new(self.options)?,
+        };
+        let root = self.stack.insert(stack).tree(source)?;
+        self.roots.insert(source.clone(), root.clone());
+        Ok(root)
+    }
+}
+
+/// Whether a directory is an OCI image layout.
+fn is_layout(path: &Path) -> bool {
+    path.join("oci-layout").is_file()
+}
+
+/// The last name of a location: what `cp` calls its copy.
+pub(crate) fn basename(text: &OsStr) -> Result<Option<OsString>> {
+    Ok(Location::parse(text, &is_layout)?.path.pop())
+}
