@@ -7,7 +7,7 @@ use super::progress::Progress;
 use crate::digest::{Digest, Hasher, same};
 use crate::error::{Error, Kind, Result};
 use crate::tree::File;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 /// Bytes read at once: as much as the store fetches in one span.
 const BUFFER: usize = 1 << 20;
@@ -47,11 +47,9 @@ pub(crate) fn stream(
 
 /// The digest that the bytes must have, where nobody has checked it yet.
 fn unchecked_digest(file: &dyn File) -> Result<Option<Digest>> {
-    let xattrs = file.xattrs()?;
-    let value = |name: &str| xattrs.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_slice());
-    if value("user.regfs.verified") == Some(b"yes") {
+    let is_verified = |(name, value): &(OsString, Vec<u8>)| name == "user.regfs.verified" && value == b"yes";
+    if file.xattrs()?.iter().any(is_verified) {
         return Ok(None);
     }
-    let digest = value("user.oci.digest").and_then(|value| std::str::from_utf8(value).ok());
-    digest.map(str::parse).transpose()
+    Ok(file.digest())
 }

@@ -56,10 +56,11 @@ pub fn start(format: Format, file: Option<&Path>, level: LevelFilter) -> Result<
     Ok(())
 }
 
-/// Switches between the level that [`start`] was given and debug; what it is from now on. Async-signal-safe: two atomics.
+/// Switches between the level that [`start`] was given and debug (info, if it was debug itself), and tells the new one.
 pub fn toggle_debug() -> LevelFilter {
     let usual = LevelFilter::iter().nth(USUAL.load(Ordering::Relaxed)).unwrap_or(LevelFilter::Info);
-    let level = if log::max_level() == usual && usual < LevelFilter::Debug { LevelFilter::Debug } else { usual };
+    let other = if usual < LevelFilter::Debug { LevelFilter::Debug } else { LevelFilter::Info };
+    let level = if log::max_level() == usual { other } else { usual };
     log::set_max_level(level);
     level
 }

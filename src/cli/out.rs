@@ -129,6 +129,15 @@ pub(crate) fn tell(command: &str, words: &str) {
     let _ = writeln!(std::io::stderr(), "regfs: {command}: {}", printable(words));
 }
 
+/// One line on standard error that is no failure.
+pub(crate) fn note(words: &str) {
+    if super::log::is_json_on_stderr() {
+        ::log::info!(target: "regfs::cli", "{words}");
+        return;
+    }
+    let _ = writeln!(std::io::stderr(), "{}", printable(words));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

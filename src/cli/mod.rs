@@ -1,0 +1,121 @@
+//! The command line: what is asked, who does it, how it ends (design, section 4).
+//!
+//! Promises: every failure is one line on standard error that names the command and the thing, and an exit code of
+//! [`exit`]; a reader that went away is no failure. Only this floor prints.
+
+pub mod assemble;
+mod cat;
+pub mod common;
+mod completions;
+mod copy;
+mod cp;
+mod exit;
+pub mod log;
+mod ls;
+mod mountinfo;
+mod open;
+mod out;
+mod progress;
+mod show;
+pub mod size;
+mod stat;
+mod status;
+mod tree;
+mod version;
+
+pub use common::Common;
+
+use crate::error::Result;
+use ::log::LevelFilter;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Mount a container registry as a drive: lazy, verified, cached
+///
+/// Repositories, tags, manifests and blobs are directories and files. What is read is fetched, checked against its
+/// digest, and kept in a cache; nothing else is. Credentials are those of docker and podman.
+#[derive(Parser, Debug)]
+#[command(name = "regfs", version, after_help = exit::HELP, max_term_width = 100, infer_subcommands = false)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Log every request, and what is decided on the way
+    #[arg(long, global = true)]
+    debug: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Ls(ls::LsArgs),
+    Cat(cat::CatArgs),
+    Cp(cp::CpArgs),
+    Stat(stat::StatArgs),
+    Tree(tree::TreeArgs),
+    Status(status::StatusArgs),
+    Completions(completions::CompletionsArgs),
+    Version(version::VersionArgs),
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help into a closed pipe is no failure.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let (name, done) = cli.command.run(cli.debug);
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) if out::is_closed(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            out::tell(name, &error.to_string());
+            ExitCode::from(exit::code(error.kind()))
+        }
+    }
+}
+
+impl Command {
+    /// Does it. The command's name, and the exit code or the failure that is still to be told.
+    fn run(&self, debug: bool) -> (&'static str, Result<u8>) {
+        // What a command has to say it says itself; the log is for what nobody asked about.
+        let start = |common: &Common| {
+            let level = if debug { LevelFilter::Debug } else { LevelFilter::Warn };
+            log::start(common.log_format, common.log_file.as_deref(), level)
+        };
+        match self {
+            Command::Ls(args) => ("ls", start(&args.common).and_then(|()| ls::run(args))),
+            Command::Cat(args) => ("cat", start(&args.common).and_then(|()| cat::run(args))),
+            Command::Cp(args) => ("cp", start(&args.common).and_then(|()| cp::run(args))),
+            Command::Stat(args) => ("stat", start(&args.common).and_then(|()| stat::run(args))),
+            Command::Tree(args) => ("tree", start(&args.common).and_then(|()| tree::run(args))),
+            Command::Status(args) => ("status", status::run(args)),
+            Command::Completions(args) => ("completions", completions::run(args)),
+            Command::Version(args) => ("version", version::run(args)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_says_what_it_does() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} of {} has no help", argument.get_id(), command.get_name());
+            }
+        }
+    }
+}
