@@ -107,8 +107,10 @@ fn reference_of(name: &OsStr) -> Result<Option<(OsString, &'static str, OsString
         };
         return Ok(Some((component.into(), "manifests", digest.as_str().into())));
     }
+    // What could be a digest of some algorithm to come may be an image's name just as well: `b:v1`.
+    let is_digest = parse_digest(name).is_some_and(|digest| digest.is_supported());
     match text.split_once(':') {
-        Some((component, tag)) if parse_component(OsStr::new(component)).is_some() && parse_digest(name).is_none() => {
+        Some((component, tag)) if parse_component(OsStr::new(component)).is_some() && !is_digest => {
             let tag: crate::name::Tag = tag.parse()?;
             Ok(Some((component.into(), "tags", tag.as_str().into())))
         }

@@ -148,12 +148,14 @@ fn registry_host(authority: &str, scheme: &str, whole: &str) -> Result<String> {
     // An IPv6 address holds colons of its own.
     let (name, port) = match authority.rfind(']') {
         Some(end) => authority.split_at(end + 1),
+        None if authority.starts_with('[') => (authority, ""),
         None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
     };
     if let Some(port) = port.strip_prefix(':') {
         let numeric = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-        if !numeric && scheme.is_empty() && !port.is_empty() {
-            let hint = if whole.contains('/') { "" } else { " (an image is written docker.io/library/NAME:TAG)" };
+        if !numeric && scheme.is_empty() {
+            let is_image = !port.is_empty() && !whole.contains('/');
+            let hint = if is_image { " (an image is written docker.io/library/NAME:TAG)" } else { "" };
             let error = later(whole, "a remote directory over SSH");
             return Err(Error::new(error.kind(), format!("{error}{hint}")));
         }
@@ -261,6 +263,7 @@ mod tests {
             "user@host:/srv",
             "host:/srv",
             "host:srv",
+            "host:",
             "user@host:5000/x",
             "ssh://host/x",
             "oci+ssh://host/x",
@@ -286,7 +289,7 @@ mod tests {
             "ho st",
             "host:0",
             "host:65536",
-            "host:",
+            "https://host:",
             "ftp://host",
             "https://",
             "https://host:x",

@@ -130,7 +130,7 @@ pub fn cache_dir(given: Option<&Path>) -> Result<PathBuf> {
 fn disk_size(dir: &Path) -> Option<u64> {
     let there = dir.ancestors().find(|path| path.exists())?;
     let stat = nix::sys::statvfs::statvfs(there).ok()?;
-    Some(u64::from(stat.blocks()).saturating_mul(u64::from(stat.fragment_size())))
+    Some(stat.blocks().saturating_mul(stat.fragment_size()))
 }
 
 fn separator(text: &str) -> std::result::Result<char, &'static str> {

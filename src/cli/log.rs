@@ -74,7 +74,9 @@ pub(crate) fn is_json_on_stderr() -> bool {
 fn catch_panics() {
     std::panic::set_hook(Box::new(|info| {
         let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
-        let words = info.payload_as_str().unwrap_or("no message");
+        let payload = info.payload();
+        let words = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+        let words = words.unwrap_or("no message");
         let place = info.location().map_or(String::new(), |place| format!(" at {place}"));
         log::error!(target: "regfs::panic", "thread {thread} panicked{place}: {words}");
     }));
