@@ -17,6 +17,9 @@ pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list
 pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
+/// When every image says it was made.
+pub const CREATED: &str = "2024-05-06T07:08:09Z";
+
 /// Content with its digest and type.
 #[derive(Clone, Debug)]
 pub struct Blob {
@@ -62,43 +65,34 @@ impl Image {
 
     /// The same of layers that have their type already.
     pub fn of(layers: Vec<Blob>, platform: &str) -> Image {
-        let diffs: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
-        let mut config = platform_value(platform);
-        config["created"] = json!("2024-05-06T07:08:09Z");
-        config["config"] = json!({"Cmd": ["/bin/true"]});
-        config["rootfs"] = json!({"type": "layers", "diff_ids": diffs});
-        config["history"] = json!([]);
-        let config = Blob::new(OCI_CONFIG, config.to_string());
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": config.descriptor(),
-            "layers": layers.iter().map(Blob::descriptor).collect::<Vec<_>>(),
-            "annotations": {"org.opencontainers.image.title": "a test image"},
-        });
-        let mut image = Image::raw(OCI_MANIFEST, manifest.to_string());
-        image.blobs.push(config);
-        image.blobs.extend(layers);
-        image.platform = Some(platform.to_owned());
-        image
+        Image::made(OCI_MANIFEST, OCI_CONFIG, layers, platform)
     }
 
     /// The same image in Docker's types (v2 schema 2).
     pub fn docker(layers: impl IntoIterator<Item = Content>, platform: &str) -> Image {
-        let layers: Vec<Blob> = layers.into_iter().map(|content| Blob::new(DOCKER_LAYER_GZIP, content)).collect();
+        let layers = layers.into_iter().map(|content| Blob::new(DOCKER_LAYER_GZIP, content)).collect();
+        Image::made(DOCKER_MANIFEST, DOCKER_CONFIG, layers, platform)
+    }
+
+    fn made(media_type: &str, config_type: &str, layers: Vec<Blob>, platform: &str) -> Image {
+        let diffs: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
+        // One entry for each layer: docker-registry refuses to convert to schema 1 without.
+        let history: Vec<Value> =
+            (0..layers.len()).map(|n| json!({"created": CREATED, "created_by": format!("layer {n}")})).collect();
         let mut config = platform_value(platform);
-        config["created"] = json!("2024-05-06T07:08:09Z");
+        config["created"] = json!(CREATED);
         config["config"] = json!({"Cmd": ["/bin/true"]});
-        config["rootfs"] =
-            json!({"type": "layers", "diff_ids": layers.iter().map(|l| l.digest.as_str()).collect::<Vec<_>>()});
-        let config = Blob::new(DOCKER_CONFIG, config.to_string());
+        config["rootfs"] = json!({"type": "layers", "diff_ids": diffs});
+        config["history"] = json!(history);
+        let config = Blob::new(config_type, config.to_string());
         let manifest = json!({
             "schemaVersion": 2,
-            "mediaType": DOCKER_MANIFEST,
+            "mediaType": media_type,
             "config": config.descriptor(),
             "layers": layers.iter().map(Blob::descriptor).collect::<Vec<_>>(),
+            "annotations": {"org.opencontainers.image.title": "a test image"},
         });
-        let mut image = Image::raw(DOCKER_MANIFEST, manifest.to_string());
+        let mut image = Image::raw(media_type, manifest.to_string());
         image.blobs.push(config);
         image.blobs.extend(layers);
         image.platform = Some(platform.to_owned());

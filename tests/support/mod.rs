@@ -6,11 +6,17 @@
 // Every test binary uses its own part of this.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
+pub mod client;
 pub mod content;
 pub mod fake;
 pub mod http;
 pub mod image;
+pub mod mount;
+pub mod push;
 pub mod run;
+pub mod servers;
+
+pub use mount::Mount;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
