@@ -290,3 +290,150 @@ fn parse_duration(text: &str) -> Option<Duration> {
     }
     Some(total)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dirs(name: &str, text: &str) -> HostDirs {
+        let directory = Path::new("/d").join(name);
+        HostDirs([(name.to_owned(), HostDir::parse(&directory.join("hosts.toml"), &directory, text))].into())
+    }
+
+    fn endpoints(name: &str, text: &str, host: &str) -> Vec<Endpoint> {
+        dirs(name, text).endpoints(host).expect("well formed").expect("a match")
+    }
+
+    #[test]
+    fn hosts_are_tried_in_the_order_of_the_file() {
+        let text = r#"
+            server = "https://docker.io"
+            [host."https://z.example.com"]
+            capabilities = ["pull"]
+            [host."http://a.example.com:5000/hub"]
+            [host."m.example.com".header]
+            x = "y"
+            [host."https://b.example.com/v2"]
+            capabilities = ["Pull", "resolve", "push"]
+        "#;
+        let found = endpoints("docker.io", text, "docker.io");
+        let bases: Vec<_> = found.iter().map(|e| (e.base.as_str(), e.is_mirror, e.pull, e.resolve)).collect();
+        assert_eq!(
+            bases,
+            [
+                ("https://z.example.com/v2", true, true, false),
+                ("http://a.example.com:5000/hub/v2", true, true, true),
+                ("https://m.example.com/v2", true, true, true),
+                ("https://b.example.com/v2", true, true, true),
+                ("https://registry-1.docker.io/v2", false, true, true),
+            ]
+        );
+        let ns: Vec<_> = found.iter().map(|e| e.ns.as_deref()).collect();
+        let hub = Some("docker.io");
+        assert_eq!(ns, [hub, hub, hub, hub, None]);
+    }
+
+    #[test]
+    fn every_key() {
+        let text = r#"
+            ca = "root.pem"
+            [host."https://m"]
+            ca = ["/abs.pem", "rel.pem"]
+            client = [["c.cert", "c.key"], ["both.pem", ""]]
+            skip_verify = true
+            override_path = true
+            dial_timeout = "1m1.5s"
+            [host."https://m".header]
+            x-one = "1"
+            x-two = ["a", "b"]
+        "#;
+        let found = endpoints("r.io", text, "r.io");
+        let mirror = &found[0];
+        assert_eq!(mirror.base.as_str(), "https://m/");
+        assert_eq!(mirror.url("/v2/a/tags/list", Some("a")).as_str(), "https://m/a/tags/list?ns=r.io");
+        assert_eq!(mirror.ca, [PathBuf::from("/abs.pem"), PathBuf::from("/d/r.io/rel.pem")]);
+        let pair = |cert: &str, key: Option<&str>| ClientFiles { cert: cert.into(), key: key.map(PathBuf::from) };
+        assert_eq!(mirror.client, [pair("/d/r.io/c.cert", Some("/d/r.io/c.key")), pair("/d/r.io/both.pem", None)]);
+        assert!(mirror.skip_verify);
+        assert_eq!(mirror.dial_timeout, Some(Duration::from_millis(61_500)));
+        let headers: Vec<_> = mirror.headers.iter().map(|(n, v)| format!("{n}: {v}")).collect();
+        assert_eq!(headers, ["x-one: 1", "x-two: a", "x-two: b"]);
+        let origin = &found[1];
+        assert_eq!((origin.base.as_str(), origin.is_mirror, origin.scheme_known), ("https://r.io/v2", false, false));
+        assert_eq!(origin.ca, [PathBuf::from("/d/r.io/root.pem")]);
+        assert_eq!(origin.ns, None);
+        for client in ["\"both.pem\"", "[\"both.pem\"]"] {
+            let found = endpoints("r.io", &format!("client = {client}"), "r.io");
+            assert_eq!(found[0].client, [pair("/d/r.io/both.pem", None)]);
+        }
+    }
+
+    #[test]
+    fn directories_are_chosen_as_containerd_does() {
+        let all = ["r.io_5000_", "r.io:5000", "r.io", "_default"].map(|name| {
+            let text = format!("[host.\"https://{}\"]", name.replace(['_', ':'], "-"));
+            (name.to_owned(), HostDir::parse(Path::new("/h"), Path::new("/"), &text))
+        });
+        let mut all = HostDirs(all.into());
+        let first = |all: &HostDirs, host: &str| all.endpoints(host).expect("fine").map(|found| found[0].host());
+        assert_eq!(first(&all, "r.io:5000").as_deref(), Some("r.io-5000-"));
+        assert_eq!(first(&all, "r.io").as_deref(), Some("r.io"));
+        assert_eq!(first(&all, "r.io:6000").as_deref(), Some("-default"));
+        assert_eq!(all.hosts().collect::<Vec<_>>(), ["r.io", "r.io:5000", "r.io:5000"]);
+        all.0.remove("r.io_5000_");
+        assert_eq!(first(&all, "r.io:5000").as_deref(), Some("r.io-5000"));
+        all.0.remove("_default");
+        assert_eq!(first(&all, "other"), None);
+        let found = endpoints("_default", "[host.\"https://m\"]", "other.io:1");
+        assert_eq!(found[1].base.as_str(), "https://other.io:1/v2");
+        assert_eq!(found[0].ns.as_deref(), Some("other.io:1"));
+    }
+
+    #[test]
+    fn errors_are_for_the_host_and_name_the_file() {
+        for (text, said) in [
+            ("server = \"https://a\"\n[host.\"https://b\"\n", "line 2"),
+            ("server = 1", "server"),
+            ("server = \"ftp://a\"", "http"),
+            ("server = \"https://bob:hunter2@a\"", "docker login"),
+            ("host = 1", "host"),
+            ("[host]\nx = 1", "[host.\"x\"]"),
+            ("[host.\"https://m\"]\ncapabilities = 1", "[host.\"https://m\"]: capabilities"),
+            ("[host.\"https://m\"]\nca = 1", "ca"),
+            ("[host.\"https://m\"]\nclient = [[\"a\"]]", "client"),
+            ("[host.\"https://m\"]\nskip_verify = \"yes\"", "skip_verify"),
+            ("[host.\"https://m\"]\noverride_path = 1", "override_path"),
+            ("[host.\"https://m\"]\ndial_timeout = \"5\"", "dial_timeout"),
+            ("[host.\"https://m\"]\nheader = {Authorization = [\"hunter2\", 1]}", "Authorization"),
+            ("[host.\"https://m\"]\nheader = {Authorization = \"hunter2\\n\"}", "Authorization"),
+        ] {
+            let error = dirs("r.io", text).endpoints("r.io").expect_err(text);
+            let words = error.to_string();
+            assert!(words.starts_with("/d/r.io/hosts.toml") && words.contains(said), "{words}");
+            assert!(!words.contains("hunter2"), "{words}");
+            assert_eq!(error.kind(), Kind::Invalid);
+        }
+        let all = dirs("r.io", "server = 1");
+        assert!(all.endpoints("other.io").expect("not its own").is_none());
+    }
+
+    #[test]
+    fn durations_are_gos() {
+        for (text, millis) in
+            [("5s", 5000), ("300ms", 300), ("1.5s", 1500), ("1m1s", 61_000), ("0", 0), ("2h", 7_200_000)]
+        {
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "5", "s", "-5s", "5 s", "5y", "..s", "99999999999999999999999h", "5s5"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(text in "(server = |\\[host\\.|ca = |client = |\\[|\\]|\"|https://|m|\n|dial_timeout = \"[0-9.smh]{0,6}\"){0,12}") {
+            let _ = dirs("r.io", &text).endpoints("r.io");
+            let _ = parse_duration(&text);
+        }
+    }
+}

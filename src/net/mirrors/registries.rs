@@ -300,3 +300,179 @@ impl Place {
         self.host.len() + self.path.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registries(text: &str) -> Registries {
+        let mut all = Registries::default();
+        all.add(Path::new("/r.conf"), text).expect(text);
+        all
+    }
+
+    /// The URLs that a pull of the manifest tries, mirrors marked.
+    fn tries(all: &Registries, host: &str, repository: &str) -> Vec<String> {
+        let endpoints = all.endpoints(host, Some(repository)).expect("not blocked").expect("a match");
+        endpoints
+            .iter()
+            .map(|endpoint| {
+                let url = endpoint.url(&format!("/v2/{repository}/manifests/1"), Some(repository));
+                format!("{}{}", if endpoint.is_mirror { "mirror " } else { "" }, url.as_str())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_example_of_the_manual() {
+        let all = registries(
+            r#"
+            unqualified-search-registries = ["example.com"]
+            [[registry]]
+            prefix = "example.com/foo"
+            location = "internal-registry-for-example.com/bar"
+            [[registry.mirror]]
+            location = "example-mirror-0.local/mirror-for-foo"
+            [[registry.mirror]]
+            location = "example-mirror-1.local/mirrors/foo"
+            insecure = true
+            "#,
+        );
+        assert_eq!(
+            tries(&all, "example.com", "foo/image"),
+            [
+                "mirror https://example-mirror-0.local/v2/mirror-for-foo/image/manifests/1",
+                "mirror https://example-mirror-1.local/v2/mirrors/foo/image/manifests/1",
+                "https://internal-registry-for-example.com/v2/bar/image/manifests/1",
+            ]
+        );
+        let endpoints = all.endpoints("example.com", Some("foo/image")).expect("allowed").expect("a match");
+        assert_eq!(endpoints.iter().map(|e| e.insecure).collect::<Vec<_>>(), [false, true, false]);
+        for other in ["foobar/image", "other"] {
+            assert!(all.endpoints("example.com", Some(other)).expect("allowed").is_none(), "{other}");
+        }
+        assert!(all.endpoints("example.com", None).expect("allowed").is_none());
+        assert_eq!(all.hosts().collect::<Vec<_>>(), ["example.com", "example.com"]);
+    }
+
+    #[test]
+    fn the_longest_prefix_decides() {
+        let all = registries(
+            r#"
+            [[registry]]
+            prefix = "*.example.com"
+            [[registry.mirror]]
+            location = "wild"
+            [[registry]]
+            prefix = "a.example.com"
+            location = "host"
+            [[registry]]
+            prefix = "a.example.com/ns"
+            location = "namespace/x"
+            [[registry]]
+            prefix = "a.example.com/ns/repo"
+            blocked = true
+            "#,
+        );
+        let tried = tries(&all, "b.c.example.com:5000", "r");
+        assert_eq!(tried, ["mirror https://wild/v2/r/manifests/1", "https://b.c.example.com:5000/v2/r/manifests/1"]);
+        assert_eq!(tries(&all, "a.example.com", "r"), ["https://host/v2/r/manifests/1"]);
+        assert_eq!(tries(&all, "a.example.com", "ns/r"), ["https://namespace/v2/x/r/manifests/1"]);
+        assert_eq!(tries(&all, "a.example.com", "ns"), ["https://namespace/v2/x/manifests/1"]);
+        let error = all.endpoints("a.example.com", Some("ns/repo")).expect_err("blocked");
+        assert_eq!(error.kind(), Kind::Denied);
+        assert_eq!(error.to_string(), "a.example.com/ns/repo is blocked by /r.conf");
+        assert!(all.endpoints("example.com", Some("r")).expect("allowed").is_none());
+        assert!(all.endpoints("xexample.com", Some("r")).expect("allowed").is_none());
+    }
+
+    #[test]
+    fn a_prefix_without_a_port_covers_every_port() {
+        let all = registries("[[registry]]\nlocation = \"localhost\"\ninsecure = true");
+        assert_eq!(tries(&all, "localhost:5000", "r"), ["https://localhost:5000/v2/r/manifests/1"]);
+        assert!(all.endpoints("localhost:5000", None).expect("allowed").expect("a match")[0].insecure);
+        assert!(!all.endpoints("localhost:5000", None).expect("allowed").expect("a match")[0].scheme_known);
+    }
+
+    #[test]
+    fn the_hub_is_matched_in_every_spelling() {
+        let all =
+            registries("[[registry]]\nprefix = \"index.docker.io\"\n[[registry.mirror]]\nlocation = \"m:5000/hub\"");
+        assert_eq!(
+            tries(&all, "docker.io", "library/ubuntu"),
+            [
+                "mirror https://m:5000/v2/hub/library/ubuntu/manifests/1",
+                "https://registry-1.docker.io/v2/library/ubuntu/manifests/1"
+            ]
+        );
+    }
+
+    #[test]
+    fn mirrors_may_be_for_tags_or_digests_only() {
+        let asked = |text: &str| {
+            let all = registries(&format!("[[registry]]\nlocation = \"r.io\"\n{text}"));
+            let endpoints = all.endpoints("r.io", None).expect("allowed").expect("a match");
+            (endpoints[0].answers(true), endpoints[0].answers(false))
+        };
+        let mirror = "[[registry.mirror]]\nlocation = \"m\"\n";
+        assert_eq!(asked(mirror), (true, true));
+        assert_eq!(asked(&format!("mirror-by-digest-only = true\n{mirror}")), (false, true));
+        assert_eq!(asked(&format!("{mirror}pull-from-mirror = \"all\"")), (true, true));
+        assert_eq!(asked(&format!("{mirror}pull-from-mirror = \"digest-only\"")), (false, true));
+        assert_eq!(asked(&format!("{mirror}pull-from-mirror = \"tag-only\"")), (true, false));
+    }
+
+    #[test]
+    fn version_one_is_understood() {
+        let all = registries(
+            "[registries.search]\nregistries = ['a.io']\n[registries.insecure]\nregistries = ['b.io']\n\
+             [registries.block]\nregistries = ['c.io', 'b.io/secret']",
+        );
+        assert!(all.endpoints("b.io", Some("x")).expect("allowed").expect("a match")[0].insecure);
+        assert_eq!(all.endpoints("c.io", Some("x")).expect_err("blocked").kind(), Kind::Denied);
+        assert_eq!(all.endpoints("b.io", Some("secret/x")).expect_err("blocked").kind(), Kind::Denied);
+        assert_eq!(all.hosts().collect::<Vec<_>>(), ["b.io", "a.io"]);
+    }
+
+    #[test]
+    fn later_files_replace_entries() {
+        let mut all = registries("[[registry]]\nprefix = \"a.io\"\nlocation = \"old\"");
+        all.add(Path::new("/s.conf"), "[[registry]]\nprefix = \"A.io/\"\nlocation = \"new\"").expect("well formed");
+        assert_eq!(tries(&all, "a.io", "r"), ["https://new/v2/r/manifests/1"]);
+    }
+
+    #[test]
+    fn errors_name_the_file_and_the_line() {
+        for (text, said) in [
+            ("x = 1\n[[registry]\n", "/r.conf line 2"),
+            ("[[registry]]\ninsecure = \"yes\"", "/r.conf line 2"),
+            ("[[registry]]\ninsecure = true", "neither prefix nor location"),
+            ("[[registry]]\nlocation = \"https://a.io\"", "has a scheme"),
+            ("[[registry]]\nlocation = \"a b\"", "host[:port]"),
+            ("[[registry]]\nprefix = \"a.*.io\"", "host[:port]"),
+            ("[[registry]]\nlocation = \"a.io\"\n[[registry.mirror]]\ninsecure = true", "host[:port]"),
+            (
+                "[[registry]]\nlocation = \"a.io\"\n[[registry.mirror]]\nlocation = \"m\"\npull-from-mirror = \"x\"",
+                "pull-from-mirror",
+            ),
+        ] {
+            let error = Registries::default().add(Path::new("/r.conf"), text).expect_err(text);
+            assert!(error.to_string().starts_with("/r.conf") && error.to_string().contains(said), "{error}");
+            assert_eq!(error.kind(), Kind::Invalid);
+        }
+        let text = "[[registry]]\nlocation = \"user:hunter2@a.io\"";
+        let error = Registries::default().add(Path::new("/r.conf"), text).expect_err("a user");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(text in "(\\[\\[registry(\\.mirror)?\\]\\]\n|(prefix|location) = \"[*.a:/@1\\[\\]]{0,9}\"\n){0,6}") {
+            let mut all = Registries::default();
+            if all.add(Path::new("/r.conf"), &text).is_ok() {
+                let _ = all.endpoints("a.a:1", Some("a/a"));
+                let _ = all.hosts().count();
+            }
+        }
+    }
+}
