@@ -146,4 +146,3 @@ pub(crate) const PATH_HELP: &str = "\
 A PATH is a registry and a path in its tree: registry.example.com/team/app/tags/v1/config.json. Image references are
 understood: docker.io/library/ubuntu:22.04, ghcr.io/acme/app@sha256:… . \"all:\" holds every registry that your
 credentials know; oci:DIR/tags/v1 is read from the OCI image layout in DIR (the longest part of it that is a layout).";
-

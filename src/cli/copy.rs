@@ -22,7 +22,8 @@ pub(crate) fn stream(
 ) -> Result<()> {
     let handle = file.open()?;
     let len = handle.len()?;
-    let mut check = unchecked_digest(file)?.map(|digest| Hasher::like(&digest).map(|hasher| (digest, hasher))).transpose()?;
+    let mut check =
+        unchecked_digest(file)?.map(|digest| Hasher::like(&digest).map(|hasher| (digest, hasher))).transpose()?;
     let mut progress = Progress::new(name, len, quiet);
     let mut buf = vec![0; BUFFER.min(usize::try_from(len).unwrap_or(BUFFER)).max(1)];
     let mut at = 0;

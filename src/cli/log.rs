@@ -140,10 +140,7 @@ mod tests {
     fn text_stays_on_its_line_and_steers_nothing() {
         let time = SystemTime::UNIX_EPOCH + WHEN;
         let shown = line(Format::Text, time, Level::Warn, "regfs::net", "a\nb\u{1b}[31m \u{202e} C:\\x gr\u{fc}n");
-        assert_eq!(
-            shown,
-            "2026-01-02T03:04:05.678Z WARN  regfs::net: a\\nb\\u{1b}[31m \\u{202e} C:\\x gr\u{fc}n\n"
-        );
+        assert_eq!(shown, "2026-01-02T03:04:05.678Z WARN  regfs::net: a\\nb\\u{1b}[31m \\u{202e} C:\\x gr\u{fc}n\n");
     }
 
     #[test]

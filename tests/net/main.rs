@@ -5,4 +5,8 @@
 mod support;
 
 mod bodies;
+mod credentials;
 mod kit;
+mod mirrors;
+mod setup;
+mod tls;

@@ -46,7 +46,10 @@ impl Target {
                 return Ok(None);
             }
             if there.is_dir() {
-                return Err(Error::new(Kind::IsDir, format!("{}: is a directory, not replaced by a file", shown(&path))));
+                return Err(Error::new(
+                    Kind::IsDir,
+                    format!("{}: is a directory, not replaced by a file", shown(&path)),
+                ));
             }
             if !there.is_file() {
                 let file = File::options().write(true).open(&path).map_err(|error| failed("open", &path, error))?;
@@ -62,9 +65,8 @@ impl Target {
             Ok(file) => Ok(Some(Target { file, path, state: State::Nameless })),
             // What the errno means depends on the file system; the second way tells what is really wrong.
             Err(_) => {
-                let (file, name) = temporary(&path, |name| {
-                    File::options().write(true).create_new(true).mode(0o600).open(name)
-                })?;
+                let (file, name) =
+                    temporary(&path, |name| File::options().write(true).create_new(true).mode(0o600).open(name))?;
                 Ok(Some(Target { file, path, state: State::Temporary(name) }))
             }
         }

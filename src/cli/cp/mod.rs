@@ -117,8 +117,8 @@ impl Copying<'_> {
         self.say(from, to);
         for entry in entries {
             let inner: PathBuf = Path::new(from).join(&entry.name);
-            let copied = safe(&entry.name)
-                .and_then(|name| self.node(&entry.node, inner.as_os_str(), &to.join(name), depth + 1));
+            let copied =
+                safe(&entry.name).and_then(|name| self.node(&entry.node, inner.as_os_str(), &to.join(name), depth + 1));
             match copied {
                 // Nothing that follows would fit either.
                 Err(error) if error.kind() == Kind::NoSpace || is_closed(&error) => return Err(error),
