@@ -24,6 +24,7 @@ pub mod store;
 pub mod tree;
 
 // 4: frontends
+pub mod fuse;
 
 // 5: the command line
 pub mod cli;

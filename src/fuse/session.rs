@@ -1,0 +1,214 @@
+//! One mount from its beginning to its end.
+
+use super::attr::Look;
+use super::core::Core;
+use super::frontend::Frontend;
+use super::handles::Handles;
+use super::inodes::Inodes;
+use super::interrupt::Watch;
+use super::mounts::{self, Device};
+use super::pool::{Limits, Pool};
+use super::{Options, kernel, unmount};
+use crate::digest::Digest;
+use crate::error::{Error, Kind, Result};
+use crate::journal::Journal;
+use crate::store::Store;
+use crate::tree::{Dir, Node};
+use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
+use nix::unistd::{getegid, geteuid};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+
+/// Threads that read the device. They never wait, so a few are plenty.
+const THREADS: usize = 4;
+
+/// The configuration in which unprivileged users are allowed `allow_other`.
+const FUSE_CONF: &str = "/etc/fuse.conf";
+
+/// A mount that is served.
+pub struct Mounted {
+    served: JoinHandle<std::io::Result<()>>,
+    unmounter: Unmounter,
+}
+
+/// Ends a mount from anywhere.
+#[derive(Clone, Debug)]
+pub struct Unmounter {
+    point: PathBuf,
+    device: Option<Device>,
+}
+
+/// Mounts `root` at `mountpoint`, an absolute path ([`super::mountpoint::prepare`]), and serves it until it is
+/// unmounted. It is usable when this returns.
+///
+/// Fails with the kernel's or fusermount3's own words where they say best what is wrong.
+pub fn mount(
+    root: Arc<dyn Dir>,
+    store: Arc<Store>,
+    journal: Arc<Journal>,
+    mountpoint: &Path,
+    options: Options,
+) -> Result<Mounted> {
+    let config = config(&options)?;
+    let look = Look {
+        user: (geteuid().as_raw(), getegid().as_raw()),
+        uid: options.uid,
+        gid: options.gid,
+        umask: options.umask,
+    };
+    let core = Arc::new(Core {
+        inodes: Inodes::new(Node::Dir(root)),
+        handles: Handles::default(),
+        buffers: Default::default(),
+        passthrough: Default::default(),
+        pool: Pool::new(Limits::default()),
+        watch: Watch::start(),
+        look,
+        store,
+        journal,
+    });
+    let session = Session::new(Frontend(core.clone()), mountpoint, &config).map_err(|error| refused(mountpoint, error))?;
+    let notifier = session.notifier();
+    let served = std::thread::Builder::new()
+        .name("regfs-fuse".into())
+        .spawn(move || session.run())
+        .map_err(|error| Error::io("start a thread for the mount", error))?;
+    // Not asked of the mount itself: what asks the kernel may be told by us alone.
+    let device = mounts::at(mountpoint)?.map(|mount| mount.device);
+    if let Some(device) = device {
+        kernel::raise_read_ahead(device);
+    }
+    hear_of_poison(&core, notifier);
+    Ok(Mounted { served, unmounter: Unmounter { point: mountpoint.to_owned(), device } })
+}
+
+/// The options in fuser's words.
+fn config(options: &Options) -> Result<Config> {
+    // fusermount3 splits its options at commas; the name is only for people.
+    let name = options.source.replace([',', '\\'], "_");
+    let mut mount_options = vec![
+        MountOption::FSName(if name.is_empty() { "regfs".to_owned() } else { name }),
+        // Not `Subtype`: fuser leaves that out where it mounts without fusermount3.
+        MountOption::CUSTOM("subtype=regfs".into()),
+        MountOption::RO,
+        MountOption::NoDev,
+        MountOption::NoSuid,
+    ];
+    if options.default_permissions || (options.umask != 0 && options.allow_other) {
+        // A umask that hides something from others is meant, although only the kernel could enforce it.
+        mount_options.push(MountOption::DefaultPermissions);
+    }
+    if options.noexec {
+        mount_options.push(MountOption::NoExec);
+    }
+    let acl = match options {
+        Options { allow_other: true, .. } => SessionACL::All,
+        Options { allow_root: true, .. } => SessionACL::RootAndOwner,
+        // fuser wants others allowed for it, and then refuses all but root and the owner itself.
+        Options { auto_unmount: true, .. } => SessionACL::RootAndOwner,
+        _ => SessionACL::Owner,
+    };
+    if options.auto_unmount {
+        mount_options.push(MountOption::AutoUnmount);
+    }
+    if acl != SessionACL::Owner && !geteuid().is_root() && !others_allowed() {
+        let option = match options {
+            Options { allow_other: true, .. } => "allow_other",
+            Options { allow_root: true, .. } => "allow_root",
+            _ => "auto_unmount",
+        };
+        let what = format!("-o {option} needs the line \"user_allow_other\" in {FUSE_CONF}");
+        return Err(Error::new(Kind::Forbidden, what));
+    }
+    let mut config = Config::default();
+    config.mount_options = mount_options;
+    config.acl = acl;
+    config.n_threads = Some(THREADS);
+    config.clone_fd = true;
+    Ok(config)
+}
+
+fn others_allowed() -> bool {
+    let text = std::fs::read_to_string(FUSE_CONF).unwrap_or_default();
+    text.lines().any(|line| line.trim() == "user_allow_other")
+}
+
+/// Why mounting failed, in words that say what to do where we know.
+fn refused(mountpoint: &Path, error: std::io::Error) -> Error {
+    let what = format!("mount at {}", mountpoint.display());
+    let device = Path::new("/dev/fuse");
+    if !device.exists() {
+        return Error::new(Kind::Unsupported, format!("{what}: there is no /dev/fuse (modprobe fuse; containers: --device /dev/fuse)"));
+    }
+    let is_closed = std::fs::OpenOptions::new().read(true).write(true).open(device).is_err();
+    if error.kind() == std::io::ErrorKind::PermissionDenied && is_closed {
+        return Error::new(Kind::Denied, format!("{what}: this user may not open /dev/fuse (its mode should be 0666)"));
+    }
+    // fusermount3 ends its words with a newline.
+    let words = error.to_string();
+    let words = words.trim();
+    let kind = match words {
+        words if words.contains("EBUSY") || words.contains("resource busy") => Kind::Busy,
+        words if words.contains("ermission denied") || words.contains("not permitted") => Kind::Denied,
+        words if words.contains("no write access") => Kind::Denied,
+        _ => Kind::Io,
+    };
+    Error::new(kind, format!("{what}: {words}"))
+}
+
+/// Drops what the kernel keeps of a blob whose digest turned out not to match.
+fn hear_of_poison(core: &Arc<Core>, notifier: Notifier) {
+    let known: Weak<Core> = Arc::downgrade(core);
+    core.store.on_poison(Box::new(move |digest: &Digest| {
+        let Some(core) = known.upgrade() else { return };
+        let inodes = core.inodes.select(|node| match node {
+            Node::File(file) => file.digest().as_ref() == Some(digest),
+            _ => false,
+        });
+        let notifier = notifier.clone();
+        // The kernel waits for reads of these pages that are under way, perhaps on the very thread that calls this.
+        let told = std::thread::Builder::new().name("regfs-poison".into()).spawn(move || {
+            for ino in inodes {
+                if let Err(error) = notifier.inval_inode(INodeNo(ino), 0, 0) {
+                    log::warn!("the kernel keeps pages of a blob that is wrong: {error}");
+                }
+            }
+        });
+        if let Err(error) = told {
+            log::warn!("the kernel keeps pages of a blob that is wrong: {error}");
+        }
+    }));
+}
+
+impl Mounted {
+    /// What ends it from elsewhere: from a signal, another thread.
+    pub fn unmounter(&self) -> Unmounter {
+        self.unmounter.clone()
+    }
+
+    /// The device of the mount, if the table of mounts shows it.
+    pub fn device(&self) -> Option<Device> {
+        self.unmounter.device
+    }
+
+    /// Waits until it is unmounted, by whomever.
+    pub fn wait(self) -> Result<()> {
+        match self.served.join() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Error::io("serve the mount", error)),
+            Err(_) => Err(Error::new(Kind::Io, "serve the mount: a thread panicked")),
+        }
+    }
+}
+
+impl Unmounter {
+    /// Takes the mount from its place at once; those who still use it keep it until they are done.
+    pub fn detach(&self) -> Result<()> {
+        // Another may be mounted there by now.
+        match mounts::at(&self.point)? {
+            Some(mount) if Some(mount.device) == self.device => unmount::unmount(&self.point, true),
+            _ => Ok(()),
+        }
+    }
+}
