@@ -21,7 +21,10 @@ pub fn prepare(point: &Path, nonempty: bool) -> Result<PathBuf> {
             Some(mount) if mount.is_ours() => {
                 let source = mount.source.to_string_lossy().into_owned();
                 let source = crate::name::escape(source.as_bytes());
-                return Err(Error::new(Kind::Busy, format!("{} is in use: {source} is mounted there", point.display())));
+                return Err(Error::new(
+                    Kind::Busy,
+                    format!("{} is in use: {source} is mounted there", point.display()),
+                ));
             }
             _ => break,
         }

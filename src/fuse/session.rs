@@ -68,7 +68,8 @@ pub fn mount(
         store,
         journal,
     });
-    let session = Session::new(Frontend(core.clone()), mountpoint, &config).map_err(|error| refused(mountpoint, error))?;
+    let session =
+        Session::new(Frontend(core.clone()), mountpoint, &config).map_err(|error| refused(mountpoint, error))?;
     let notifier = session.notifier();
     let served = std::thread::Builder::new()
         .name("regfs-fuse".into())
@@ -139,7 +140,10 @@ fn refused(mountpoint: &Path, error: std::io::Error) -> Error {
     let what = format!("mount at {}", mountpoint.display());
     let device = Path::new("/dev/fuse");
     if !device.exists() {
-        return Error::new(Kind::Unsupported, format!("{what}: there is no /dev/fuse (modprobe fuse; containers: --device /dev/fuse)"));
+        return Error::new(
+            Kind::Unsupported,
+            format!("{what}: there is no /dev/fuse (modprobe fuse; containers: --device /dev/fuse)"),
+        );
     }
     let is_closed = std::fs::OpenOptions::new().read(true).write(true).open(device).is_err();
     if error.kind() == std::io::ErrorKind::PermissionDenied && is_closed {

@@ -73,6 +73,8 @@ impl Store {
     pub fn size(&self, digest: &Digest) -> Option<u64> {
         todo!()
     }
+    /// Calls `hook` with each digest whose content turns out wrong, after nothing of it is served any more.
+    pub fn on_poison(&self, hook: Box<dyn Fn(&Digest) + Send + Sync>) {}
     pub fn usage(&self) -> Usage {
         todo!()
     }
