@@ -9,4 +9,5 @@ mod credentials;
 mod kit;
 mod mirrors;
 mod setup;
+mod skopeo;
 mod tls;
