@@ -1,0 +1,11 @@
+//! The command line as its users meet it: the program in another process, a registry on loopback.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod copying;
+mod failing;
+mod help;
+mod reading;
+mod terminal;
+mod world;
