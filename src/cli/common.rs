@@ -143,6 +143,10 @@ fn separator(text: &str) -> std::result::Result<char, &'static str> {
 
 /// A path of the tree on the command line.
 pub(crate) const PATH_HELP: &str = "\
-A PATH is a registry and a path in its tree: registry.example.com/team/app/tags/v1/config.json. Image references are
-understood: docker.io/library/ubuntu:22.04, ghcr.io/acme/app@sha256:… . \"all:\" holds every registry that your
-credentials know; oci:DIR/tags/v1 is read from the OCI image layout in DIR (the longest part of it that is a layout).";
+A PATH is a source and a path in its tree:
+  registry.example.com/team/app/tags/v1/config.json
+  docker.io/library/ubuntu:22.04      image references are understood:
+  ghcr.io/acme/app@sha256:<hex>       the same as …/tags/TAG and …/manifests/DIGEST
+  http://localhost:5000/team          clear HTTP, to this host or with --insecure
+  all:                                every registry that your credentials know
+  oci:DIR/tags/v1                     an OCI image layout: the longest part of DIR that is one";

@@ -4,8 +4,14 @@ use crate::error::Kind;
 
 /// What `--help` says of [`code`].
 pub(crate) const HELP: &str = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage or a malformed name, 3 not found, 4 credentials or permission refused,
-5 the registry cannot be reached, does not answer in time or fails, 6 content is not what its digest says";
+Exit codes:
+  0  done
+  1  failed
+  2  wrong usage, or a malformed name
+  3  not found
+  4  credentials or permission refused
+  5  the registry cannot be reached, does not answer in time, or fails
+  6  content is not what its digest says";
 
 /// The exit code of a failure.
 pub(crate) const fn code(kind: Kind) -> u8 {

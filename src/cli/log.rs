@@ -19,7 +19,7 @@ use time::format_description::well_known::Rfc3339;
 /// How lines are written.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// `2026-01-02T03:04:05.678Z WARN target: message`
+    /// 2026-01-02T03:04:05.678Z WARN target: message
     Text,
     /// One JSON object a line: time, level, target, message
     Json,

@@ -24,10 +24,10 @@ const MAX_DEPTH: usize = 100;
 
 /// Copy files and directories out of the tree
 #[derive(Args, Debug)]
-#[command(after_long_help = PATH_HELP)]
+#[command(after_long_help = PATH_HELP, override_usage = "regfs cp [OPTIONS] PATH… DEST")]
 pub(crate) struct CpArgs {
     /// What to copy, and last the local file or directory to copy it to
-    #[arg(value_name = "PATH… DEST", required = true, num_args = 2..)]
+    #[arg(value_names = ["PATH", "DEST"], required = true, num_args = 2..)]
     paths: Vec<OsString>,
 
     /// Copy directories with everything in them
