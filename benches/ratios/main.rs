@@ -1,0 +1,50 @@
+//! `make bench`: what regfs reaches, as ratios against programs measured in the same run, in one table.
+//!
+//! Rates are medians of interleaved pairs, so that a machine that grows slower does not favour either side. Counts
+//! are exact: the fake registry counts what it is asked. `REGFS_BENCH_MB` and `REGFS_BENCH_RUNS` make it shorter;
+//! arguments name parts of it (`cargo bench --bench ratios -- cold warm`).
+#![allow(clippy::print_stdout)]
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+mod counts;
+mod footprint;
+mod rates;
+mod table;
+
+use table::Row;
+
+/// A part of the bench: its name, and what measures it.
+type Part = (&'static str, fn() -> Vec<Row>);
+
+const PARTS: [Part; 8] = [
+    ("cold", rates::cold),
+    ("warm", rates::warm),
+    ("cached", rates::cached),
+    ("random", counts::random),
+    ("requests", counts::requests),
+    ("parallel", counts::parallel),
+    ("start", footprint::start),
+    ("memory", footprint::memory),
+];
+
+fn main() {
+    // Cargo passes --bench to every bench target.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let mut rows = Vec::new();
+    for (name, measure) in PARTS {
+        if wanted.is_empty() || wanted.iter().any(|want| want == name) {
+            rows.extend(measure());
+        }
+    }
+    table::print(&rows);
+    if rows.iter().any(|row| row.met == Some(false)) {
+        println!("\nmissed: {}", rows.iter().filter(|row| row.met == Some(false)).count());
+    }
+}
+
+/// A number from the environment.
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}

@@ -1,0 +1,157 @@
+//! Rates: cold against curl, warm and page-cached against a plain file on the same disk.
+
+use crate::setting;
+use crate::support::content::Content;
+use crate::support::image::Image;
+use crate::support::mount::{Mount, Plan};
+use crate::support::push;
+use crate::support::run::{command, run, run_within};
+use crate::support::servers::DockerRegistry;
+use crate::table::{Row, median};
+use std::fs::File;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// A docker-registry with one image of one big layer, made once.
+struct Stage {
+    registry: DockerRegistry,
+    blob: String,
+    digest: String,
+    size: u64,
+    directory: tempfile::TempDir,
+}
+
+fn stage() -> &'static Stage {
+    static STAGE: OnceLock<Stage> = OnceLock::new();
+    STAGE.get_or_init(|| {
+        let size = setting("REGFS_BENCH_MB", 500) * 1_000_000;
+        let registry = DockerRegistry::plain();
+        let content = Content::random(1, size);
+        let image = Image::new([content.clone()], "linux/amd64");
+        push::by_http(&image, &registry.host(), "bench/big", "v1");
+        let digest = image.layers()[0].digest.to_string();
+        let directory = tempfile::tempdir().expect("tempdir");
+        std::fs::copy(registry.blob_file(&digest), directory.path().join("plain")).expect("a plain file");
+        Stage { blob: format!("bench/big/blobs/{digest}"), digest, registry, size, directory }
+    })
+}
+
+fn runs() -> u64 {
+    setting("REGFS_BENCH_RUNS", 5)
+}
+
+/// How long `cat` takes for a file.
+fn cat(file: &Path) -> f64 {
+    let start = Instant::now();
+    let mut cat = command("cat");
+    let status = cat.arg(file).stdin(Stdio::null()).stdout(Stdio::null()).status().expect("run cat");
+    assert!(status.success(), "cat {} failed", file.display());
+    start.elapsed().as_secs_f64()
+}
+
+/// Empties the kernel's page cache; where that is not allowed (not root), asks it to forget these files.
+fn drop_page_cache(files: &[&Path]) {
+    run(&mut command("sync"));
+    if std::fs::write("/proc/sys/vm/drop_caches", "3").is_ok() {
+        return;
+    }
+    for file in files {
+        let of = format!("of={}", file.display());
+        run(command("dd").args([&of, "oflag=nocache", "conv=notrunc,fdatasync", "count=0"]));
+    }
+}
+
+fn ratio(what: &str, target: f64, size: u64, mut pairs: Vec<(f64, f64)>, other: &str) -> Row {
+    pairs.retain(|(ours, theirs)| *ours > 0.0 && *theirs > 0.0);
+    let rate = |seconds: f64| size as f64 / 1e6 / seconds;
+    let ratio = median(&mut pairs.iter().map(|(ours, theirs)| theirs / ours).collect::<Vec<_>>());
+    let ours = median(&mut pairs.iter().map(|(ours, _)| rate(*ours)).collect::<Vec<_>>());
+    let theirs = median(&mut pairs.iter().map(|(_, theirs)| rate(*theirs)).collect::<Vec<_>>());
+    Row::aimed(
+        what,
+        format!("{ratio:.2} ({ours:.0} MB/s, {other} {theirs:.0} MB/s)"),
+        &format!("at least {target}"),
+        ratio >= target,
+    )
+}
+
+/// Through a new mount with an empty cache, against curl from the same registry.
+pub fn cold() -> Vec<Row> {
+    let stage = stage();
+    let url = stage.registry.url(&format!("/v2/bench/big/blobs/{}", stage.digest));
+    // The registry's own file is in the page cache for both.
+    cat(&stage.registry.blob_file(&stage.digest));
+    let mut pairs = Vec::new();
+    for _ in 0..runs() {
+        let theirs = run_within(LIMIT, command("curl").args(["-sf", "-o", "/dev/null", &url])).ok().took;
+        let mount = Mount::new(&stage.registry.host(), &[]);
+        let ours = cat(&mount.path(&stage.blob));
+        drop(mount);
+        run(&mut command("sync"));
+        pairs.push((ours, theirs.as_secs_f64()));
+    }
+    vec![ratio(&format!("cold sequential read, {} MB blob", stage.size / 1_000_000), 0.8, stage.size, pairs, "curl")]
+}
+
+fn filled(stage: &Stage) -> Plan {
+    let plan = Plan::new(&stage.registry.host()).cache(&stage.directory.path().join("cache"));
+    cat(&plan.mount().path(&stage.blob));
+    plan
+}
+
+/// From the disk cache, the page cache empty, against a plain file.
+pub fn warm() -> Vec<Row> {
+    let stage = stage();
+    let plain = stage.directory.path().join("plain");
+    let plan = filled(stage);
+    let mut pairs = Vec::new();
+    for _ in 0..runs() {
+        drop_page_cache(&[&plain]);
+        let theirs = cat(&plain);
+        // A new mount: what the kernel held of the file went with the old one.
+        let mount = plan.mount();
+        drop_page_cache(&cached_files(mount.cache()).iter().map(|file| &**file).collect::<Vec<_>>());
+        pairs.push((cat(&mount.path(&stage.blob)), theirs));
+    }
+    vec![ratio("warm read from the disk cache, page cache empty", 0.8, stage.size, pairs, "plain file")]
+}
+
+/// In the kernel's page cache, against a plain file there: with passthrough where this process may, and without.
+pub fn cached() -> Vec<Row> {
+    let stage = stage();
+    let plain = stage.directory.path().join("plain");
+    let plan = filled(stage);
+    let measured = |held: bool| {
+        let mount = plan.mount();
+        let blob = mount.path(&stage.blob);
+        // Passthrough begins with the first open after the check of the digest, and the kernel does not mix it with
+        // handles of the other kind: one that was opened before keeps it away.
+        let _held = held.then(|| File::open(&blob).expect("open the blob"));
+        cat(&blob);
+        cat(&blob);
+        cat(&plain);
+        (0..runs().max(5)).map(|_| (cat(&blob), cat(&plain))).collect::<Vec<_>>()
+    };
+    let mut rows = Vec::new();
+    if run(command("id").arg("-u")).ok().text().trim() == "0" {
+        rows.push(ratio("page-cached read, passthrough (root)", 0.9, stage.size, measured(false), "plain file"));
+    }
+    rows.push(ratio("page-cached read, no passthrough", 0.4, stage.size, measured(true), "plain file"));
+    rows
+}
+
+fn cached_files(directory: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    let mut todo = vec![directory.to_owned()];
+    while let Some(directory) = todo.pop() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() { todo.push(path) } else { files.push(path) }
+        }
+    }
+    files
+}
