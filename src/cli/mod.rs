@@ -12,7 +12,6 @@ mod cp;
 mod exit;
 pub mod log;
 mod ls;
-mod mountinfo;
 mod open;
 mod out;
 mod progress;

@@ -1,8 +1,8 @@
 //! `regfs status`: how the mounts of this machine fare, from their `.regfs/status`.
 
-use super::mountinfo::{Mounted, mounts};
 use super::out::{Out, Report, printable};
 use crate::error::{Error, Kind, Result};
+use crate::fuse::mounts;
 use clap::Args;
 use serde_json::Value;
 use std::io::Read;
@@ -29,19 +29,19 @@ pub(super) fn run(args: &StatusArgs) -> Result<u8> {
     let mut out = Out::new()?;
     let mut report = Report::new("status");
     let mounts = match &args.mountpoint {
-        Some(mountpoint) => vec![Mounted { source: "".into(), mountpoint: mountpoint.clone() }],
-        None => mounts()?,
+        Some(mountpoint) => vec![mountpoint.clone()],
+        None => mounts::table()?.into_iter().filter(mounts::Mount::is_ours).map(|mount| mount.point).collect(),
     };
-    for (n, mount) in mounts.iter().enumerate() {
-        match read(&mount.mountpoint) {
+    for (n, point) in mounts.iter().enumerate() {
+        match read(point) {
             Ok(status) if args.json => out.text(&format!("{status}\n"))?,
             Ok(status) => {
                 out.text(if n == 0 { "" } else { "\n" })?;
-                out.name(mount.mountpoint.as_os_str())?;
+                out.name(point.as_os_str())?;
                 out.text("\n")?;
                 print(&mut out, &status, 1)?;
             }
-            Err(error) => report.failed(mount.mountpoint.as_os_str(), &error)?,
+            Err(error) => report.failed(point.as_os_str(), &error)?,
         }
     }
     if mounts.is_empty() && !args.json {
