@@ -25,9 +25,8 @@ pub enum Last {
 /// The node at `path` below `root`. Empty components and `.` stand for the directory itself, `..` for its parent.
 ///
 /// `NotFound` and `NotDir` as from the kernel; `Invalid` for a path or link that leaves the root, or too many links;
-/// `NameTooLong` over [`MAX_PATH`].
+/// `NameTooLong` over [`MAX_PATH`]. The errors name what failed, not `path`, which the caller knows.
 pub fn walk(root: &Arc<dyn Dir>, path: &OsStr, last: Last) -> Result<Node> {
-    let shown = crate::name::terminal(path);
     if path.len() > MAX_PATH {
         return Err(Error::new(
             Kind::NameTooLong,
@@ -42,27 +41,27 @@ pub fn walk(root: &Arc<dyn Dir>, path: &OsStr, last: Last) -> Result<Node> {
     while let Some(part) = parts.pop() {
         match end.take() {
             Some(Node::Dir(dir)) => above.push(dir),
-            Some(_) => return Err(Error::new(Kind::NotDir, format!("{shown}: not a directory"))),
+            Some(_) => return Err(Error::new(Kind::NotDir, "not a directory")),
             None => {}
         }
-        let Some(dir) = above.last() else { return Err(leaves(&shown)) };
+        let Some(dir) = above.last() else { return Err(leaves()) };
         match part.as_bytes() {
             b"" | b"." => continue,
-            b".." if above.len() == 1 => return Err(leaves(&shown)),
+            b".." if above.len() == 1 => return Err(leaves()),
             b".." => {
                 above.pop();
                 continue;
             }
             _ => {}
         }
-        match dir.lookup(&part).map_err(|error| error.context(&shown))? {
+        match dir.lookup(&part)? {
             Node::Link(link) if !parts.is_empty() || last == Last::Follow => {
                 links += 1;
                 if links > MAX_LINKS {
-                    return Err(Error::new(Kind::Invalid, format!("{shown}: more than {MAX_LINKS} links on the way")));
+                    return Err(Error::new(Kind::Invalid, format!("more than {MAX_LINKS} links on the way")));
                 }
                 if link.target.as_bytes().starts_with(b"/") {
-                    return Err(leaves(&shown));
+                    return Err(leaves());
                 }
                 parts.extend(split(&link.target));
             }
@@ -72,7 +71,7 @@ pub fn walk(root: &Arc<dyn Dir>, path: &OsStr, last: Last) -> Result<Node> {
     match (end, above.pop()) {
         (Some(node), _) => Ok(node),
         (None, Some(dir)) => Ok(Node::Dir(dir)),
-        (None, None) => Err(leaves(&shown)),
+        (None, None) => Err(leaves()),
     }
 }
 
@@ -81,8 +80,8 @@ fn split(path: &OsStr) -> Vec<OsString> {
     path.as_bytes().split(|byte| *byte == b'/').rev().map(|part| OsStr::from_bytes(part).to_owned()).collect()
 }
 
-fn leaves(path: &str) -> Error {
-    Error::new(Kind::Invalid, format!("{path}: leaves the tree"))
+fn leaves() -> Error {
+    Error::new(Kind::Invalid, "leaves the tree")
 }
 
 #[cfg(test)]
