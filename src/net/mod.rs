@@ -21,3 +21,6 @@ mod origin;
 mod record;
 mod runtime;
 mod wire;
+
+// The words of HTTP that requests are made of, so that nobody above has to know where they come from.
+pub use reqwest::{Method, header};

@@ -10,11 +10,11 @@ use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::Descriptor;
 use crate::name::Repository;
+use crate::net::Method;
+use crate::net::header::HeaderMap;
 use crate::net::http::{Answer, Ask, What};
 use crate::read_at::{ReadAt, Sink};
 use crate::span::Span;
-use reqwest::Method;
-use reqwest::header::HeaderMap;
 use std::sync::Arc;
 use url::Url;
 

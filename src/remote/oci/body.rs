@@ -3,8 +3,8 @@
 
 use super::headers::{self, ContentRange};
 use crate::error::{Error, Kind, Result};
+use crate::net::header::HeaderMap;
 use crate::span::Span;
-use reqwest::header::HeaderMap;
 
 /// What an answer holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ fn other_size(found: u64, size: u64) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reqwest::header::{HeaderName, HeaderValue};
+    use crate::net::header::{HeaderName, HeaderValue};
 
     const ASKED: Option<Span> = Some(Span::new(100, 200));
 

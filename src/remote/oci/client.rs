@@ -3,10 +3,10 @@
 use super::Options;
 use super::plain::Plain;
 use crate::error::{Error, Kind, Result};
+use crate::net::Method;
+use crate::net::header::HeaderMap;
 use crate::net::http::{Ask, Host, What};
 use bytes::Bytes;
-use reqwest::Method;
-use reqwest::header::HeaderMap;
 use url::Url;
 
 /// How often a document whose body broke off is asked for again. The wire has retried what comes before the body.

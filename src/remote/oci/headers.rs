@@ -2,7 +2,7 @@
 
 use crate::digest::Digest;
 use crate::manifest::media;
-use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use crate::net::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Every kind of manifest, best first: a registry that misses one of them converts, or says there is none
 /// (protocols.md 39). The last entry lets unknown kinds through.

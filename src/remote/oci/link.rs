@@ -1,6 +1,6 @@
 //! The `Link` header of paged listings (RFC 8288; distribution-spec, "Listing Tags"): where the next page is.
 
-use reqwest::header::{HeaderMap, LINK};
+use crate::net::header::{HeaderMap, LINK};
 use url::Url;
 
 /// Where a listing goes on.
@@ -90,8 +90,8 @@ fn take_parameter(part: &mut String, parameters: &mut Vec<(String, String)>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::header::HeaderValue;
     use proptest::prelude::*;
-    use reqwest::header::HeaderValue;
 
     fn at(asked: &str, lines: &[&str]) -> Next {
         let mut headers = HeaderMap::new();

@@ -4,9 +4,9 @@ use super::client::Client;
 use super::pages::{self, Took};
 use crate::error::{Error, Kind, Result};
 use crate::name::{Repository, Tag};
+use crate::net::header::HeaderMap;
 use crate::net::http::What;
 use crate::remote::{Listing, names};
-use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use std::collections::HashSet;
 

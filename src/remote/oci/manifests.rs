@@ -5,9 +5,9 @@ use super::headers;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Descriptor, MAX_MANIFEST, Manifest};
 use crate::name::{Reference, Repository, Tag};
+use crate::net::Method;
 use crate::net::http::{Ask, What};
 use crate::remote::check::{self, Against};
-use reqwest::Method;
 use std::collections::BTreeMap;
 
 /// `host/repository:tag` or `host/repository@digest`, as people write it.

@@ -3,9 +3,9 @@
 use super::client::{Client, Fetched};
 use super::link::{self, Next};
 use crate::error::{Error, Kind, Result};
+use crate::net::Method;
+use crate::net::header::HeaderMap;
 use crate::net::http::{Ask, What};
-use reqwest::Method;
-use reqwest::header::HeaderMap;
 use std::collections::HashSet;
 
 /// How many names are asked for at once: registries refuse more than 1000 (protocols.md 28).
