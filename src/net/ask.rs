@@ -50,6 +50,11 @@ impl<'a> What<'a> {
         }
     }
 
+    /// Whether the answer decides what a tag means.
+    pub(super) fn by_tag(&self) -> bool {
+        matches!(self, What::Metadata { by_tag: true, .. })
+    }
+
     /// Whether these are bytes of a blob.
     pub(super) fn is_blob(&self) -> bool {
         matches!(self, What::Blob { .. })

@@ -1,30 +1,63 @@
 //! Connection pools: one client per way of trusting a peer, built once, with the user's proxies.
 //!
 //! Promises: HTTP/1.1 only (one body per connection, as fast as the socket), no redirects, retries, cookies or
-//! decoding behind the caller's back. Knows `HTTP_PROXY` and its kin.
+//! decoding behind the caller's back. Knows `HTTP_PROXY` and its kin, and what an endpoint's certificates are for.
 
 use super::env::Env;
+use super::mirrors::{ClientFiles, Endpoint};
 use super::tls::{self, Pem, Trust};
+use super::unchecked::Unchecked;
 use crate::error::{Error, Kind, Result};
 use reqwest::redirect::Policy;
 use reqwest::{Client, NoProxy, Proxy};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Idle connections are kept so long; servers commonly close theirs after 60 s or more.
 const IDLE: Duration = Duration::from_secs(50);
 /// Idle connections kept per host: as many as may be in flight.
-const MAX_IDLE: usize = 32;
+const MAX_IDLE: usize = 48;
 /// `User-Agent`
 const AGENT: &str = concat!("regfs/", env!("CARGO_PKG_VERSION"));
 
-/// A client that trusts the system's authorities and connects within `connect`.
-pub(super) fn build(env: &Env, connect: Duration) -> Result<Client> {
+/// Clients by what makes them differ.
+#[derive(Default)]
+pub(super) struct Clients(Mutex<HashMap<Key, Client>>);
+
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    host: String,
+    check: bool,
+    connect: Duration,
+    ca: Vec<PathBuf>,
+    client: Vec<(PathBuf, Option<PathBuf>)>,
+}
+
+impl Clients {
+    /// The client for an endpoint, connecting within `connect`; `check`: whether certificates are checked.
+    pub(super) fn get(&self, env: &Env, endpoint: &Endpoint, check: bool, connect: Duration) -> Result<Client> {
+        let client = |ClientFiles { cert, key }: &ClientFiles| (cert.clone(), key.clone());
+        let client = endpoint.client.iter().map(client).collect();
+        let key = Key { host: endpoint.host(), check, connect, ca: endpoint.ca.clone(), client };
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&key) {
+            return Ok(client.clone());
+        }
+        // Under the lock: the first requests of a mount come all at once, and one reading of files is enough.
+        let client = build(env, &tls::for_endpoint(env, endpoint)?, check, connect)?;
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+}
+
+fn build(env: &Env, trust: &Trust, check: bool, connect: Duration) -> Result<Client> {
     let mut builder = Client::builder()
-        .tls_backend_preconfigured(secure(env, &Trust::default())?)
+        .tls_backend_preconfigured(secure(env, trust, check)?)
         .http1_only()
         .tcp_nodelay(true)
         .redirect(Policy::none())
@@ -45,9 +78,10 @@ pub(super) fn build(env: &Env, connect: Duration) -> Result<Client> {
 /// The proxies of the environment: by scheme first, then `ALL_PROXY`; none for what `NO_PROXY` lists.
 fn proxies(env: &Env) -> Result<Vec<Proxy>> {
     let var = |name: &str| {
-        [name.to_ascii_lowercase(), name.to_owned()].into_iter().find_map(|name| {
-            env.vars.get(&name).filter(|value| !value.trim().is_empty()).map(|value| (name, value.trim()))
-        })
+        [name.to_ascii_lowercase(), name.to_owned()]
+            .into_iter()
+            .find_map(|name| env.var(&name).map(str::trim).map(|value| (name.clone(), value)))
+            .filter(|(_, value)| !value.is_empty())
     };
     let except = var("NO_PROXY").and_then(|(_, list)| NoProxy::from_string(list));
     let mut proxies = Vec::new();
@@ -65,18 +99,35 @@ fn proxies(env: &Env) -> Result<Vec<Proxy>> {
     Ok(proxies)
 }
 
-/// TLS 1.2 and 1.3 with the authorities of the system and those of `trust`.
-fn secure(env: &Env, trust: &Trust) -> Result<ClientConfig> {
+/// TLS 1.2 and 1.3 with the authorities of the system and those of `trust`; ring is passed explicitly, so that
+/// nothing depends on what another part of the process has installed.
+fn secure(env: &Env, trust: &Trust, check: bool) -> Result<ClientConfig> {
     let bad = |error: rustls::Error| Error::with(Kind::Io, "set up TLS", error);
-    let mut roots = RootCertStore::empty();
-    for Pem { path, bytes } in tls::system_authorities(env)?.iter().chain(&trust.authorities) {
-        let (added, _) = roots.add_parsable_certificates(CertificateDer::pem_slice_iter(bytes).filter_map(Result::ok));
-        log::debug!("{added} authorities from {}", path.display());
-    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(bad)?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+    let algorithms = provider.signature_verification_algorithms;
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(bad)?;
+    let builder = if check {
+        let mut roots = RootCertStore::empty();
+        for Pem { path, bytes } in tls::system_authorities(env)?.iter().chain(&trust.authorities) {
+            let (added, _) =
+                roots.add_parsable_certificates(CertificateDer::pem_slice_iter(bytes).filter_map(Result::ok));
+            log::debug!("{added} certificate authorities from {}", path.display());
+        }
+        builder.with_root_certificates(roots)
+    } else {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(algorithms)))
+    };
+    let mut config = match trust.identities.first() {
+        None => builder.with_no_client_auth(),
+        Some(Pem { path, bytes }) => {
+            let chain = CertificateDer::pem_slice_iter(bytes).filter_map(Result::ok).collect();
+            let key = PrivateKeyDer::from_pem_slice(bytes)
+                .map_err(|error| Error::with(Kind::Invalid, format!("key of {}", path.display()), error))?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| {
+                Error::with(Kind::Invalid, format!("certificate and key of {}", path.display()), error)
+            })?
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
 }

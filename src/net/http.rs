@@ -3,19 +3,29 @@
 //! Promises: every call ends within the timeout plus the time that bytes keep coming; calls come from plain threads
 //! only. Knows nothing of manifests or blobs.
 
-use super::client;
+use super::auth::Auth;
+use super::client::Clients;
 use super::credentials;
 use super::env::Env;
+use super::failure;
+use super::host::State;
+use super::memory::{Dead, Schemes, Warnings, warning_text};
+use super::mirrors::Mirrors;
+use super::origin::Named;
 use super::runtime::Runtime;
+use super::wire::Reply;
 use crate::error::Result;
 use crate::journal::Journal;
-use reqwest::Client;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use super::answer::Answer;
 pub use super::ask::{Ask, What};
 pub use super::host::Host;
+
+/// Hosts whose state is kept though nobody uses them.
+const MAX_HOSTS: usize = 256;
 
 /// How the wire is used.
 #[derive(Clone, Debug)]
@@ -36,26 +46,67 @@ pub struct Config {
 pub struct Http {
     pub(super) config: Config,
     pub(super) runtime: Runtime,
-    pub(super) client: Client,
+    pub(super) clients: Clients,
+    pub(super) mirrors: Mirrors,
+    pub(super) auth: Auth,
+    pub(super) schemes: Schemes,
+    pub(super) dead: Dead,
+    warnings: Warnings,
+    /// Shared by everybody who asks for the same host; by name and scheme.
+    hosts: Mutex<HashMap<Named, Arc<State>>>,
 }
 
 impl Http {
     /// Reads configuration, starts the runtime, sends nothing.
+    ///
+    /// # Errors
+    /// `registries.conf` is unreadable or malformed; no thread can be started.
     pub fn new(config: Config) -> Result<Arc<Http>> {
-        let runtime = Runtime::new()?;
-        let client = client::build(&config.env, config.timeout / 2)?;
-        Ok(Arc::new(Http { config, runtime, client }))
+        Ok(Arc::new(Http {
+            runtime: Runtime::new()?,
+            clients: Clients::default(),
+            mirrors: Mirrors::load(&config.env)?,
+            auth: Auth::new(config.env.clone()),
+            schemes: Schemes::default(),
+            dead: Dead::default(),
+            warnings: Warnings::default(),
+            hosts: Mutex::default(),
+            config,
+        }))
     }
 
     /// The client for a registry named by the user: `registry.example.com:5000`, `docker.io`, or with an explicit
     /// scheme `http://host:port`. `http://` only for loopback or with `insecure`; without a scheme: https, but
-    /// http for loopback hosts where https does not answer as TLS. Reads config, sends nothing.
+    /// http for loopback hosts (with `insecure`, any) where https does not answer as TLS. Sends nothing.
+    ///
+    /// # Errors
+    /// `Invalid` for what is no host, or may not be spoken to in clear; `Denied` if registries.conf blocks it.
     pub fn host(self: &Arc<Http>, name: &str) -> Result<Host> {
-        Host::new(self, name)
+        let named = Named::parse(name)?;
+        let state = {
+            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            // `all:` looks up any name that somebody types.
+            if hosts.len() >= MAX_HOSTS {
+                hosts.retain(|_, state| Arc::strong_count(state) > 1);
+            }
+            Arc::clone(hosts.entry(named.clone()).or_insert_with(|| Arc::new(State::new(named))))
+        };
+        Host::new(Arc::clone(self), state)
     }
 
     /// Hosts that credentials and configuration files know, for `all:`.
     pub fn known_hosts(&self) -> Vec<String> {
         credentials::known_hosts(&self.config.env)
+    }
+
+    /// Logs the warnings of an answer, each text once (protocols.md item 8).
+    pub(super) fn warn(&self, host: &str, reply: &Reply) {
+        for value in reply.headers().get_all(reqwest::header::WARNING) {
+            if let Some(text) = warning_text(&String::from_utf8_lossy(value.as_bytes()))
+                && self.warnings.is_new(&text)
+            {
+                log::warn!("{host} warns: {}", failure::clean(&text));
+            }
+        }
     }
 }

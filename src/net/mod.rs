@@ -12,14 +12,25 @@ pub mod tls;
 
 mod answer;
 mod ask;
+mod auth;
+mod challenge;
 mod client;
+mod courier;
+mod exchange;
 mod failure;
 mod files;
+mod flight;
 mod host;
 mod inflate;
+mod memory;
 mod origin;
 mod record;
+mod redirect;
+mod retry;
 mod runtime;
+mod targets;
+mod token;
+mod unchecked;
 mod wire;
 
 // The words of HTTP that requests are made of, so that nobody above has to know where they come from.

@@ -3,6 +3,7 @@
 //! Pure; promises that a name it accepts is a host with an optional port and nothing else. Knows the Docker Hub's
 //! two names (protocols.md item 3).
 
+use super::hostname;
 use crate::error::{Error, Kind, Result};
 use crate::name;
 use std::net::IpAddr;
@@ -43,30 +44,16 @@ impl Named {
         if rest.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(bad("a control character or a space"));
         }
-        // The scheme decides which port is the default one and left out.
-        let scheme = if https == Some(false) { "http" } else { "https" };
-        let url = Url::parse(&format!("{scheme}://{rest}/")).map_err(|error| bad(&error.to_string()))?;
-        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| bad("no host"))?;
-        let name = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None if rest.ends_with(":443") || rest.ends_with(":80") => rest.to_ascii_lowercase(),
-            None => host.to_owned(),
-        };
-        let name = match name.as_str() {
-            "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => "docker.io".to_owned(),
-            _ => name,
-        };
+        let name = hostname::normal(rest);
+        if !hostname::is_host(&name) {
+            return Err(bad("not a host with an optional port"));
+        }
         Ok(Named { name, https })
     }
 }
 
 fn shorten(text: &str) -> String {
     name::escape(text.chars().take(100).collect::<String>().as_bytes())
-}
-
-/// The host that serves a registry's name: the Hub's API lives elsewhere than its name says.
-pub(super) fn served_by(name: &str) -> &str {
-    if name == "docker.io" { "registry-1.docker.io" } else { name }
 }
 
 /// Whether two URLs share scheme, host and port: the only case in which secrets may be repeated.
@@ -121,8 +108,6 @@ mod tests {
         for bad in ["", "a/b", "ftp://x", "u:p@host", "host:99999", "ho st", "a\nb", "http://", &"a".repeat(300)] {
             assert_eq!(Named::parse(bad).expect_err(bad).kind(), Kind::Invalid, "{bad:?}");
         }
-        assert_eq!(served_by("docker.io"), "registry-1.docker.io");
-        assert_eq!(served_by("ghcr.io"), "ghcr.io");
     }
 
     #[test]
