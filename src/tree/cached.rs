@@ -264,6 +264,14 @@ impl<K: Hash + Eq + Clone, T: Clone> Map<K, T> {
         self.weigh_in(key, weight);
     }
 
+    /// Forgets the fact at `key`.
+    pub(super) fn remove(&self, key: &K) {
+        let mut slots = self.lock();
+        if let Some(slot) = slots.lru.pop(key) {
+            slots.total -= slot.weight;
+        }
+    }
+
     fn present(&self, key: &K) -> Option<Arc<Cell<T>>> {
         self.lock().lru.get(key).map(|slot| slot.cell.clone())
     }

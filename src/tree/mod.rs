@@ -4,6 +4,17 @@
 //! unless it says otherwise.
 
 mod cached;
+mod content;
+pub mod control;
+pub mod hosts;
+mod image;
+mod index;
+mod known;
+mod metadata;
+pub mod registry;
+mod repository;
+mod snapshot;
+mod times;
 pub mod walk;
 
 use crate::digest::Digest;

@@ -1,0 +1,222 @@
+//! What outlives a mount: which repositories of a registry were there, and what their tags named.
+//!
+//! Promises: at most [`MAX_FACTS`] facts, the least recently learnt forgotten first; written at most once a
+//! [`SAVE_INTERVAL`] and when dropped; a document that is damaged, too large or of another version is as good as
+//! none. Facts are hints: they spare transfers, name things offline, and list what a registry will not list.
+
+use crate::digest::Digest;
+use crate::manifest::Descriptor;
+use crate::name::{Repository, Tag};
+use crate::store::Store;
+use lru::LruCache;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The most facts kept, a repository or a tag each: a megabyte or two of JSON.
+const MAX_FACTS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
+/// The largest document read back, in bytes.
+const MAX_DOCUMENT: usize = 8 << 20;
+/// How often a change is written at most.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// The form of the document.
+const VERSION: u32 = 1;
+
+/// What a tag names, or named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Named {
+    /// The manifest's digest.
+    pub digest: Digest,
+    /// The manifest's length in bytes.
+    pub size: u64,
+    /// The manifest's type.
+    #[serde(rename = "type")]
+    pub media_type: String,
+    /// When the image was made, in seconds since the epoch, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<u64>,
+}
+
+impl Named {
+    /// As remotes take and give it.
+    pub(super) fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            digest: self.digest.clone(),
+            size: self.size,
+            media_type: self.media_type.clone(),
+            annotations: Default::default(),
+            artifact_type: None,
+            platform: None,
+            urls: Vec::new(),
+            data: None,
+        }
+    }
+}
+
+/// One line of the document.
+#[derive(Serialize, Deserialize)]
+struct Fact {
+    repository: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    named: Option<Named>,
+}
+
+/// Facts from the least to the most recently learnt.
+#[derive(Serialize, Deserialize)]
+struct Document {
+    version: u32,
+    facts: Vec<Fact>,
+}
+
+/// The facts of one registry.
+pub(super) struct Known {
+    store: Arc<Store>,
+    key: String,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// A repository without a tag is known to exist; a tag is known to have named something.
+    facts: LruCache<(Repository, Option<Tag>), Option<Named>>,
+    changed: bool,
+    saved: Option<Instant>,
+}
+
+impl Known {
+    /// What the store remembers of `registry`.
+    pub(super) fn open(store: Arc<Store>, registry: &str) -> Known {
+        let key = key(registry);
+        let mut facts = LruCache::new(MAX_FACTS);
+        let document = store.recall(&key).filter(|bytes| bytes.len() <= MAX_DOCUMENT);
+        let document = document.and_then(|bytes| serde_json::from_slice::<Document>(&bytes).ok());
+        for fact in document.filter(|document| document.version == VERSION).map_or(Vec::new(), |known| known.facts) {
+            let Ok(repository) = fact.repository.parse::<Repository>() else { continue };
+            match (fact.tag.map(|tag| tag.parse::<Tag>()), fact.named) {
+                (Some(Ok(tag)), Some(named)) => facts.put((repository, Some(tag)), Some(named)),
+                (None, None) => facts.put((repository, None), None),
+                _ => continue,
+            };
+        }
+        Known { store, key, state: Mutex::new(State { facts, changed: false, saved: None }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every repository of which something is known, sorted.
+    pub(super) fn repositories(&self) -> Vec<Repository> {
+        let state = self.lock();
+        let all: BTreeSet<&Repository> = state.facts.iter().map(|((repository, _), _)| repository).collect();
+        all.into_iter().cloned().collect()
+    }
+
+    /// Whether anything is known of a repository.
+    pub(super) fn is_repository(&self, repository: &Repository) -> bool {
+        self.lock().facts.iter().any(|((known, _), _)| known == repository)
+    }
+
+    /// The tags of a repository that are known, and what they named, the most recently learnt first.
+    pub(super) fn tags(&self, repository: &Repository) -> Vec<(Tag, Named)> {
+        let state = self.lock();
+        let of = |((known, tag), named): (&(Repository, Option<Tag>), &Option<Named>)| {
+            if known != repository { None } else { tag.clone().zip(named.clone()) }
+        };
+        state.facts.iter().filter_map(of).collect()
+    }
+
+    /// What a tag named.
+    pub(super) fn tag(&self, repository: &Repository, tag: &Tag) -> Option<Named> {
+        self.lock().facts.peek(&(repository.clone(), Some(tag.clone()))).cloned().flatten()
+    }
+
+    /// Learns that a repository is there.
+    pub(super) fn learn_repository(&self, repository: &Repository) {
+        self.change(|facts| {
+            let key = (repository.clone(), None);
+            facts.promote(&key);
+            !facts.contains(&key) && facts.put(key, None).is_none()
+        });
+    }
+
+    /// Learns what a tag names.
+    pub(super) fn learn_tag(&self, repository: &Repository, tag: &Tag, mut named: Named) {
+        self.change(|facts| {
+            let key = (repository.clone(), Some(tag.clone()));
+            let before = facts.get(&key).cloned().flatten();
+            if let Some(before) = before.as_ref().filter(|before| before.digest == named.digest) {
+                named.created = named.created.or(before.created);
+            }
+            let changed = before.as_ref() != Some(&named);
+            facts.put(key, Some(named));
+            changed
+        });
+    }
+
+    /// Learns that a tag is gone.
+    pub(super) fn forget_tag(&self, repository: &Repository, tag: &Tag) {
+        self.change(|facts| facts.pop(&(repository.clone(), Some(tag.clone()))).is_some());
+    }
+
+    fn change(&self, change: impl FnOnce(&mut LruCache<(Repository, Option<Tag>), Option<Named>>) -> bool) {
+        let mut state = self.lock();
+        state.changed |= change(&mut state.facts);
+        let due = state.saved.is_none_or(|saved| saved.elapsed() >= SAVE_INTERVAL);
+        drop(state);
+        if due {
+            self.save();
+        }
+    }
+
+    /// Writes what changed since it was last written.
+    pub(super) fn save(&self) {
+        let mut state = self.lock();
+        if !state.changed {
+            return;
+        }
+        state.changed = false;
+        state.saved = Some(Instant::now());
+        let fact = |((repository, tag), named): (&(Repository, Option<Tag>), &Option<Named>)| Fact {
+            repository: repository.to_string(),
+            tag: tag.as_ref().map(Tag::to_string),
+            named: named.clone(),
+        };
+        let document = Document { version: VERSION, facts: state.facts.iter().rev().map(fact).collect() };
+        drop(state);
+        match serde_json::to_vec(&document) {
+            Ok(bytes) => self.store.remember(&self.key, &bytes),
+            Err(error) => log::debug!("what is known of {} cannot be written: {error}", self.key),
+        }
+    }
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.save();
+    }
+}
+
+/// A plain name for `registry`, whatever characters it has: readable, and no two alike.
+fn key(registry: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
+    let shown: String = registry.chars().take(64).map(plain).collect();
+    let digest = Digest::of(registry.as_bytes());
+    format!("{}-{}", shown.trim_start_matches('.'), digest.encoded().get(..12).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_plain_and_differ() {
+        assert!(key("registry.example.com:5000").starts_with("registry.example.com_5000-"));
+        assert!(!key("oci:/var/lib/../x").contains('/'));
+        assert_ne!(key("a:b"), key("a_b"));
+        assert!(key(&"x".repeat(9999)).len() < 100);
+    }
+}
