@@ -2,6 +2,7 @@
 
 use super::{mounts, unmount};
 use crate::error::{Error, Kind, Result};
+use nix::errno::Errno;
 use std::path::{Path, PathBuf};
 
 /// Dead mounts of ours that are taken away from one place, at most: each was mounted over the one before.
@@ -46,7 +47,8 @@ pub fn prepare(point: &Path, nonempty: bool) -> Result<PathBuf> {
 
 /// Whether the process that served the mount is gone: the kernel answers ENOTCONN for it.
 fn is_dead(point: &Path) -> bool {
-    std::fs::metadata(point).is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
+    // Not stat(2): that may be answered from what the kernel keeps of the root.
+    matches!(nix::sys::statvfs::statvfs(point), Err(Errno::ENOTCONN | Errno::ECONNABORTED))
 }
 
 #[cfg(test)]

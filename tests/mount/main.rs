@@ -1,4 +1,17 @@
 //! Mounts, each in another process: what the kernel shows, real images and clients, bad days.
+//!
+//! A mount under test is this test program again, which serves the tree of [`scene`] when
+//! [`served`] tells it to, or regfs itself.
+
+// Each file of a test is its own world.
+#![allow(unreachable_pub)]
 
 #[path = "../support/mod.rs"]
 mod support;
+
+mod caches;
+mod look;
+mod modes;
+mod scene;
+mod served;
+mod waits;
