@@ -1,128 +1,338 @@
-//! The cache (API outline; bodies to be written).
-#![allow(missing_docs, clippy::todo, unused_variables)]
+//! The cache: blobs by digest, from memory, then disk, then the remote, each byte checked as soon as it can be.
+//!
+//! Promises: nothing is served from disk that is not what was put there; nothing is served as verified that is not
+//! what its digest names; one span is fetched once at a time, however many ask; a cache that cannot be written
+//! never fails a read. Safe to kill at any instant, and to share a directory with other processes.
+//!
+//! The way of a read: [`Handle`] (read-ahead, `ahead`) → `content` (what is where) → `read` (memory, disk, flights) →
+//! `fetch` (the remote) → `gather` (runs to spans) → `hash` (the running digest; publishing, or poison).
+//! `disk` knows the files, `memory` the budget, `flight` who waits for what. Knows nothing of registries and names.
+
+mod ahead;
+mod blob;
+mod content;
+mod disk;
+mod fetch;
+mod flight;
+mod gather;
+mod handle;
+mod hash;
+mod known;
+mod memory;
+mod pool;
+mod read;
+mod small;
+mod strict;
+mod unit;
+
+pub use self::blob::Blob;
+pub use self::handle::Handle;
+pub use self::unit::{MAX_BLOB, SMALL, SPAN};
+
+use self::content::Content;
+use self::disk::Disk;
+use self::disk::publish::Proof;
+use self::memory::{Key, Memory};
+use self::pool::Pool;
+use self::small::Smalls;
 use crate::digest::Digest;
-use crate::error::Result;
-use crate::journal::Journal;
-use crate::read_at::{ReadAt, Sink};
-use crate::span::Span;
+use crate::error::{Error, Kind, Result};
+use crate::journal::{Journal, count};
+use crate::read_at::ReadAt;
 use bytes::Bytes;
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Threads that fetch. Where all are busy, readers fetch on their own.
+const FETCHERS: usize = 32;
+/// Threads that hash, publish and make room.
+const WORKERS: usize = 2;
+/// Facts kept where there is no disk.
+const MAX_FACTS: usize = 1024;
 
 /// When bytes may be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Verify {
+    /// While the first pass streams; a mismatch at its end makes the digest poison.
     #[default]
     Lazy,
+    /// After the whole blob was fetched and hashed.
     Strict,
 }
 
+/// How a store is set up.
 pub struct Config {
     /// The cache directory; `None` caches in memory alone.
     pub dir: Option<PathBuf>,
+    /// The most bytes of disk that are used, roughly.
     pub disk_bytes: u64,
+    /// The most bytes of memory that are used for content.
     pub memory_bytes: u64,
+    /// When bytes may be served.
     pub verify: Verify,
+    /// Where to count and to tell.
     pub journal: Arc<Journal>,
 }
 
 /// What is in the cache, for df, status and metrics.
 #[derive(Clone, Debug, Default)]
 pub struct Usage {
+    /// Bytes on disk, as far as this process knows.
     pub disk_used: u64,
+    /// The most bytes on disk.
     pub disk_limit: u64,
+    /// Bytes of content in memory.
     pub memory_used: u64,
+    /// The most bytes of content in memory.
     pub memory_limit: u64,
+    /// Whole blobs on disk.
     pub blobs: u64,
+    /// Blobs of which a part is on disk.
     pub parts: u64,
     /// Why the disk is not used, if it is not (full, read-only).
     pub degraded: Option<String>,
 }
 
+/// How far a blob is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
+    /// Nothing of it is.
     Absent,
     /// Some of it is here, unchecked as a whole.
     Partial,
+    /// All that is served of it was checked against the digest, or against checks made when the digest matched.
     Verified,
+    /// The digest did not match: nothing is served.
     Poisoned,
 }
 
-pub struct Store {}
+type Hook = Arc<dyn Fn(&Digest) + Send + Sync>;
+
+/// The cache of one process; shared as `Arc<Store>`.
+pub struct Store {
+    disk: Option<Disk>,
+    /// Why there is no disk, if one was wanted.
+    unusable: Option<String>,
+    memory: Memory,
+    verify: Verify,
+    journal: Arc<Journal>,
+    fetchers: Pool,
+    workers: Pool,
+    /// Lock order: this one is never held with any other.
+    contents: Mutex<HashMap<(Digest, u64), Weak<Content>>>,
+    smalls: Smalls,
+    pinned: AtomicU64,
+    poisoned: Mutex<HashMap<Digest, Error>>,
+    hooks: Mutex<Vec<Hook>>,
+    facts: Mutex<HashMap<String, Vec<u8>>>,
+}
 
 impl Store {
+    /// Opens the cache. A directory that cannot be used is said in [`Usage::degraded`] and in one warning; memory
+    /// alone is used then.
     pub fn open(config: Config) -> Result<Arc<Store>> {
-        todo!()
+        let opened = config.dir.map(|dir| Disk::open(&dir, config.disk_bytes, config.journal.clone()));
+        let (disk, unusable) = match opened {
+            None => (None, None),
+            Some(Ok(disk)) => (Some(disk), None),
+            Some(Err(error)) => {
+                log::warn!("caching in memory alone: {error}");
+                (None, Some(error.to_string()))
+            }
+        };
+        let store = Arc::new(Store {
+            disk,
+            unusable,
+            memory: Memory::new(config.memory_bytes),
+            verify: config.verify,
+            journal: config.journal,
+            fetchers: Pool::new("regfs-fetch", FETCHERS),
+            workers: Pool::new("regfs-hash", WORKERS),
+            contents: Mutex::default(),
+            smalls: Smalls::default(),
+            pinned: AtomicU64::new(0),
+            poisoned: Mutex::default(),
+            hooks: Mutex::default(),
+            facts: Mutex::default(),
+        });
+        // Counting looks at every file: a mount does not wait for it.
+        if store.disk.as_ref().is_some_and(Disk::claim) {
+            store.queue_tidying();
+        }
+        Ok(store)
     }
-    /// A blob: no request, no disk. `Corrupt` at once if the digest is poisoned; `Unsupported` if the algorithm is unknown.
+
+    /// A blob: no request, no disk. `Corrupt` at once if the digest is poisoned; `Unsupported` if the algorithm is
+    /// unknown; `TooBig` over [`MAX_BLOB`].
     pub fn blob(self: &Arc<Store>, digest: &Digest, size: u64, remote: Arc<dyn ReadAt>) -> Result<Arc<Blob>> {
-        todo!()
+        if !digest.is_supported() {
+            let why = format!("read blob {digest}: the digest algorithm \"{}\" is not known here", digest.algorithm());
+            return Err(Error::new(Kind::Unsupported, why));
+        }
+        if size > MAX_BLOB {
+            let why = format!("read blob {digest}: {size} bytes are over the limit of {MAX_BLOB}");
+            return Err(Error::new(Kind::TooBig, why));
+        }
+        self.check_poison(digest)?;
+        Ok(Arc::new(Blob { store: self.clone(), digest: digest.clone(), size, remote }))
     }
+
     /// Small content that is at hand from cache, checked; no remote.
     pub fn get(&self, digest: &Digest) -> Option<Bytes> {
-        todo!()
+        if let Some(bytes) = self.memory.get(&Key::whole(digest)) {
+            count(&self.journal.counters.memory_bytes, bytes.len() as u64);
+            return Some(bytes);
+        }
+        let bytes = self.small_on_disk(digest)?;
+        count(&self.journal.counters.disk_bytes, bytes.len() as u64);
+        self.memory.insert(Key::whole(digest), bytes.clone());
+        Some(bytes)
     }
-    /// Keeps small content (a manifest, ≤ 8 MiB), checked here against its digest.
+
+    /// Keeps small content (a manifest, up to [`SMALL`]), checked here against its digest: `Corrupt` if it is not
+    /// that, `TooBig` if it is larger. Disk trouble is not an error.
     pub fn put(&self, digest: &Digest, bytes: Bytes) -> Result<()> {
-        todo!()
+        if bytes.len() as u64 > SMALL {
+            return Err(Error::new(Kind::TooBig, format!("keep {digest}: {} bytes are not small", bytes.len())));
+        }
+        let proof = Proof::of(digest, &bytes)?;
+        self.keep_small(&proof, &bytes);
+        Ok(())
     }
+
+    /// How far a blob is here. May look at the disk.
     pub fn state(&self, digest: &Digest) -> State {
-        todo!()
+        if self.check_poison(digest).is_err() {
+            return State::Poisoned;
+        }
+        if self.memory.has(&Key::whole(digest)) {
+            return State::Verified;
+        }
+        let open = self.open_contents(digest);
+        if open.iter().any(|content| content.is_verified()) {
+            return State::Verified;
+        }
+        match &self.disk {
+            Some(disk) if disk.layout.blob(digest).exists() => State::Verified,
+            Some(disk) if disk.layout.part(digest).exists() => State::Partial,
+            _ if open.iter().any(|content| content.is_begun()) => State::Partial,
+            _ => State::Absent,
+        }
     }
-    /// The size of a blob that is in the cache.
+
+    /// The size of a blob that is in the cache, verified.
     pub fn size(&self, digest: &Digest) -> Option<u64> {
-        todo!()
+        if let Some(bytes) = self.memory.get(&Key::whole(digest)) {
+            return Some(bytes.len() as u64);
+        }
+        if let Some(content) = self.open_contents(digest).into_iter().find(|content| content.is_verified()) {
+            return Some(content.size);
+        }
+        Some(std::fs::metadata(self.disk.as_ref()?.layout.blob(digest)).ok()?.len())
     }
-    /// Calls `hook` with each digest whose content turns out wrong, after nothing of it is served any more.
-    pub fn on_poison(&self, hook: Box<dyn Fn(&Digest) + Send + Sync>) {}
+
+    /// What is in use of disk and memory.
     pub fn usage(&self) -> Usage {
-        todo!()
+        let (disk_used, disk_limit, blobs, parts) = self.disk.as_ref().map(Disk::usage).unwrap_or_default();
+        Usage {
+            disk_used,
+            disk_limit,
+            memory_used: self.memory.used(),
+            memory_limit: self.memory.budget(),
+            blobs,
+            parts,
+            degraded: self.unusable.clone().or_else(|| self.disk.as_ref().and_then(Disk::trouble)),
+        }
     }
-    /// Remembers small facts across mounts (`known/`): `key` is a host or other plain name. Atomic, best effort.
+
+    /// Small facts kept across mounts by [`Store::remember`]; `None` also if the file was damaged.
     pub fn recall(&self, key: &str) -> Option<Vec<u8>> {
-        todo!()
+        match &self.disk {
+            Some(disk) => known::recall(&disk.layout, key),
+            None => self.facts.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned(),
+        }
     }
+
+    /// Remembers small facts across mounts (`known/`): `key` is a host or other plain name. Atomic, best effort.
     pub fn remember(&self, key: &str, bytes: &[u8]) {
-        todo!()
+        match &self.disk {
+            Some(disk) if disk.is_writable() => {
+                if let Err(error) = known::remember(&disk.layout, key, bytes) {
+                    disk.failed("write to the cache", &error);
+                }
+            }
+            Some(_) => {}
+            None => {
+                let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+                if facts.len() < MAX_FACTS || facts.contains_key(key) {
+                    facts.insert(key.to_owned(), bytes.to_vec());
+                }
+            }
+        }
     }
-}
 
-/// One blob's content, wherever it is: memory, disk, remote.
-pub struct Blob {}
+    /// Has `hook` called with each digest whose bytes were served and turned out wrong, so that caches further up
+    /// can drop them. Called on a thread of the store, with no lock held.
+    pub fn on_poison(&self, hook: Box<dyn Fn(&Digest) + Send + Sync>) {
+        self.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook.into());
+    }
 
-impl Blob {
-    /// A handle with read-ahead of its own.
-    pub fn open(self: &Arc<Blob>) -> Arc<Handle> {
-        todo!()
+    fn check_poison(&self, digest: &Digest) -> Result<()> {
+        let poisoned = self.poisoned.lock().unwrap_or_else(PoisonError::into_inner);
+        poisoned.get(digest).map_or(Ok(()), |error| Err(error.clone()))
     }
-    pub fn state(&self) -> State {
-        todo!()
-    }
-    pub fn size(&self) -> u64 {
-        todo!()
-    }
-}
 
-pub struct Handle {}
+    /// From now on, nothing of `digest` is served.
+    fn poison(&self, digest: &Digest, error: Error) {
+        self.poisoned.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.clone(), error.clone());
+        count(&self.journal.counters.poisoned, 1);
+        self.journal.failed(digest.as_str(), &error);
+        self.invalidate(digest);
+    }
 
-impl Handle {
-    /// Whether this read would be answered from memory.
-    pub fn is_ready(&self, offset: u64, len: usize) -> bool {
-        todo!()
+    /// What was served of `digest` may be wrong: drops it here and further up.
+    fn invalidate(&self, digest: &Digest) {
+        self.memory.forget(digest);
+        let hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        hooks.iter().for_each(|hook| hook(digest));
     }
-}
 
-impl ReadAt for Handle {
-    fn len(&self) -> Result<u64> {
-        todo!()
+    /// The open content of a large blob.
+    fn content(self: &Arc<Store>, digest: &Digest, size: u64) -> Result<Arc<Content>> {
+        self.check_poison(digest)?;
+        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (digest.clone(), size);
+        if let Some(content) = contents.get(&key).and_then(Weak::upgrade) {
+            return Ok(content);
+        }
+        let content = Arc::new(Content::new(self, digest, size)?);
+        contents.retain(|_, content| content.strong_count() > 0);
+        contents.insert(key, Arc::downgrade(&content));
+        Ok(content)
     }
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
-        todo!()
+
+    fn open_contents(&self, digest: &Digest) -> Vec<Arc<Content>> {
+        let contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        contents.iter().filter(|((open, _), _)| open == digest).filter_map(|(_, content)| content.upgrade()).collect()
     }
-    fn stream(&self, span: Span, sink: Sink<'_>) -> Result<()> {
-        todo!()
+
+    /// Makes room on disk, in the background, if it is due.
+    fn tidy(self: &Arc<Store>) {
+        if self.disk.as_ref().is_some_and(Disk::wants_tidying) {
+            self.queue_tidying();
+        }
     }
-    fn backing(&self) -> Option<Arc<std::fs::File>> {
-        todo!()
+
+    fn queue_tidying(self: &Arc<Store>) {
+        let store = Arc::downgrade(self);
+        self.workers.queue(Box::new(move || {
+            if let Some(store) = store.upgrade()
+                && let Some(disk) = &store.disk
+            {
+                disk.tidy();
+            }
+        }));
     }
 }

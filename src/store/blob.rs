@@ -1,0 +1,43 @@
+//! A blob as others hold it: digest, size, whom to ask. Holding one costs nothing; opening one, neither.
+
+use super::handle::Handle;
+use super::unit::SMALL;
+use super::{State, Store};
+use crate::digest::Digest;
+use crate::read_at::ReadAt;
+use std::sync::Arc;
+
+/// One blob's content, wherever it is: memory, disk, remote.
+pub struct Blob {
+    pub(super) store: Arc<Store>,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    pub(super) remote: Arc<dyn ReadAt>,
+}
+
+impl Blob {
+    /// A handle with read-ahead of its own. Neither disk nor remote is touched before its first read.
+    pub fn open(self: &Arc<Blob>) -> Arc<Handle> {
+        Arc::new(Handle::new(self.clone()))
+    }
+
+    /// How far it is here and verified. May look at the disk.
+    pub fn state(&self) -> State {
+        self.store.state(&self.digest)
+    }
+
+    /// Its size in bytes, as it was promised.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// What it is called.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Whether it is fetched whole and hashed before it is served.
+    pub(super) fn is_small(&self) -> bool {
+        self.size <= SMALL
+    }
+}

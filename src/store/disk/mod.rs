@@ -1,0 +1,205 @@
+//! The cache on disk, as far as one process knows it: its paths, how full it is, whether it can be written.
+//!
+//! Promises: a failure to write never fails a read; it is remembered, told in [`Disk::trouble`], and writing is
+//! tried again after a while. Knows nothing of remotes.
+
+pub(super) mod evict;
+pub(super) mod layout;
+pub(super) mod part;
+pub(super) mod publish;
+pub(super) mod table;
+
+use self::layout::Layout;
+use self::part::Data;
+use self::table::Sum;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::journal::{Journal, count};
+use lru::LruCache;
+use nix::sys::stat::futimens;
+use nix::sys::time::TimeSpec;
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long a disk that refused a write is left alone.
+const RETRY: Duration = Duration::from_secs(5);
+/// A use is noted if the last one noted is older than this: a write of an inode per open is enough.
+const TOUCH: i64 = 60;
+/// How many files are remembered as found right in this run.
+const TRUSTED: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
+
+/// The disk cache of one store.
+pub(super) struct Disk {
+    pub(super) layout: Layout,
+    limit: u64,
+    used: AtomicU64,
+    blobs: AtomicU64,
+    parts: AtomicU64,
+    evicting: AtomicBool,
+    health: Mutex<Health>,
+    trusted: Mutex<LruCache<Digest, Identity>>,
+    journal: Arc<Journal>,
+}
+
+/// What tells one file, as it was at one time, from others: device, inode, length, time of the last write.
+type Identity = (u64, u64, u64, i64, i64);
+
+#[derive(Default)]
+struct Health {
+    /// Not to be written before this time, and why.
+    trouble: Option<(Instant, String)>,
+}
+
+impl Disk {
+    /// The cache in `dir`, of at most `limit` bytes; an error says why it cannot be used.
+    pub(super) fn open(dir: &Path, limit: u64, journal: Arc<Journal>) -> Result<Disk> {
+        Ok(Disk {
+            layout: Layout::create(dir)?,
+            limit,
+            used: AtomicU64::new(0),
+            blobs: AtomicU64::new(0),
+            parts: AtomicU64::new(0),
+            evicting: AtomicBool::new(false),
+            health: Mutex::default(),
+            trusted: Mutex::new(LruCache::new(TRUSTED)),
+            journal,
+        })
+    }
+
+    /// Whether a write may be tried now.
+    pub(super) fn is_writable(&self) -> bool {
+        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        health.trouble.as_ref().is_none_or(|(until, _)| Instant::now() >= *until)
+    }
+
+    /// Why the disk is not written to, if it is not.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).trouble.as_ref().map(|(_, why)| why.clone())
+    }
+
+    /// A write failed: the disk is left alone for a while. Said once until a write succeeds again.
+    pub(super) fn failed(&self, doing: &str, error: &io::Error) {
+        self.mark(format!("{doing}: {error}"));
+    }
+
+    fn mark(&self, why: String) {
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        if health.trouble.is_none() {
+            log::warn!("serving without the disk cache for now: {why}");
+        }
+        health.trouble = Some((Instant::now() + RETRY, why));
+    }
+
+    fn succeeded(&self) {
+        let healed = self.health.lock().unwrap_or_else(PoisonError::into_inner).trouble.take();
+        if healed.is_some() {
+            log::info!("the disk cache is in use again");
+        }
+    }
+
+    /// Writes span `index` of `data`, new if `new`; false if the disk does not take it.
+    pub(super) fn write(&self, data: &Data, index: u32, bytes: &[u8], sum: &Sum, new: bool) -> bool {
+        if self.used.load(Ordering::Relaxed) >= self.limit.saturating_add(self.slack()) {
+            self.mark("it is over its size, and what is in it is in use".to_owned());
+        }
+        if !self.is_writable() {
+            return false;
+        }
+        match data.write(index, bytes, sum) {
+            Ok(()) => {
+                if new {
+                    self.added(bytes.len() as u64);
+                }
+                self.succeeded();
+                true
+            }
+            Err(error) => {
+                self.failed("write to the cache", &error);
+                false
+            }
+        }
+    }
+
+    /// `bytes` more are in the cache.
+    pub(super) fn added(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A blob was published.
+    pub(super) fn published(&self) {
+        self.blobs.fetch_add(1, Ordering::Relaxed);
+        self.succeeded();
+    }
+
+    /// Whether [`Disk::tidy`] is due; true once until it was done.
+    pub(super) fn wants_tidying(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > self.limit && self.claim()
+    }
+
+    /// Takes the duty to call [`Disk::tidy`]; false if somebody has it.
+    pub(super) fn claim(&self) -> bool {
+        !self.evicting.swap(true, Ordering::AcqRel)
+    }
+
+    /// Counts what is there and makes room if it is over the limit. Slow: it looks at every file.
+    pub(super) fn tidy(&self) {
+        let outcome = evict::shrink(&self.layout, self.limit, self.limit - self.limit / 16);
+        self.used.store(outcome.used, Ordering::Relaxed);
+        self.blobs.store(outcome.blobs, Ordering::Relaxed);
+        self.parts.store(outcome.parts, Ordering::Relaxed);
+        count(&self.journal.counters.evicted_bytes, outcome.evicted);
+        if outcome.used <= self.limit && outcome.evicted > 0 {
+            self.succeeded();
+        }
+        self.evicting.store(false, Ordering::Release);
+    }
+
+    /// How far writing may run ahead of an eviction.
+    fn slack(&self) -> u64 {
+        (self.limit / 8).min(64 << 20)
+    }
+
+    /// All of `file`, the published blob of `digest`, was found right.
+    pub(super) fn trust(&self, digest: &Digest, file: &File) {
+        if let Some(identity) = identity(file) {
+            self.trusted.lock().unwrap_or_else(PoisonError::into_inner).put(digest.clone(), identity);
+        }
+    }
+
+    /// Something in the file of `digest` was found wrong.
+    pub(super) fn distrust(&self, digest: &Digest) {
+        self.trusted.lock().unwrap_or_else(PoisonError::into_inner).pop(digest);
+    }
+
+    /// Whether `file` is the one of `digest` that was found right in this run, unchanged.
+    pub(super) fn is_trusted(&self, digest: &Digest, file: &File) -> bool {
+        let mut trusted = self.trusted.lock().unwrap_or_else(PoisonError::into_inner);
+        identity(file).is_some_and(|now| trusted.get(digest) == Some(&now))
+    }
+
+    /// Bytes in use and their limit, whole blobs, parts.
+    pub(super) fn usage(&self) -> (u64, u64, u64, u64) {
+        let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        (get(&self.used), self.limit, get(&self.blobs), get(&self.parts))
+    }
+}
+
+/// Notes that `file` is in use, at most once a minute.
+pub(super) fn touch(file: &File) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let fresh = file.metadata().is_ok_and(|meta| meta.atime() + TOUCH > now.as_secs() as i64);
+    if !fresh {
+        let _ = futimens(file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_OMIT);
+    }
+}
+
+fn identity(file: &File) -> Option<Identity> {
+    let meta = file.metadata().ok()?;
+    Some((meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
+}

@@ -1,0 +1,67 @@
+//! Strict verification: nothing of a blob is served before all of it was fetched and hashed.
+
+use super::content::Content;
+use super::flight::Landing;
+use super::unit::SPAN;
+use super::{Verify, ahead};
+use crate::error::Result;
+use crate::read_at::ReadAt;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// How far fetching may run ahead of hashing, in spans: as much as waits in memory where there is no disk.
+const WINDOW: u32 = (16 << 20) / SPAN as u32;
+/// Bytes per request.
+const CHUNK: u64 = 4 * ahead::MIN_WINDOW;
+/// Requests in flight.
+const JOBS: usize = 4;
+
+impl Content {
+    /// Whether anything may be served at all.
+    pub(super) fn serves(&self, verify: Verify) -> bool {
+        verify == Verify::Lazy || self.lock().whole
+    }
+
+    /// Fetches and hashes what is left of the blob; `Corrupt` if it is not what the digest names. Failures are those
+    /// of the remote; the next call goes on from there.
+    pub(super) fn complete(self: &Arc<Content>, remote: &Arc<dyn ReadAt>) -> Result<()> {
+        let before = self.lock().mismatch.as_ref().map_or(0, |(times, _)| *times);
+        loop {
+            self.check_poison()?;
+            self.load()?;
+            let mut state = self.lock();
+            if state.whole {
+                return Ok(());
+            }
+            if let Some((times, error)) = &state.mismatch
+                && *times > before
+            {
+                return Err(error.clone());
+            }
+            self.kick(&mut state);
+            let next = state.hash.next() + u32::from(state.hash.is_busy());
+            let missing: Vec<u32> = (next..self.count.min(next.saturating_add(WINDOW)))
+                .filter(|&index| !state.have.has(index) && !state.hash.waits(index) && !state.flights.has(index))
+                .collect();
+            let room = JOBS.saturating_sub(state.flights.active()) as u64;
+            let now = missing.len().min((room * CHUNK / SPAN) as usize);
+            let jobs = self.start(&mut state, &missing[..now], CHUNK, remote);
+            let flight = (next < self.count && state.flights.has(next)).then(|| state.flights.find(next)).flatten();
+            let Some((slot, job)) = flight else {
+                jobs.into_iter().for_each(|job| self.launch(job, true));
+                // Hashing is under way, or it has just ended.
+                if state.hash.is_busy() {
+                    let step = Duration::from_secs(1);
+                    drop(self.changed.wait_timeout(state, step).unwrap_or_else(PoisonError::into_inner));
+                }
+                continue;
+            };
+            job.waiters.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            drop(state);
+            jobs.into_iter().for_each(|job| self.launch(job, true));
+            if let Landing::Failed(error) = self.wait(&slot, &job) {
+                return Err(error);
+            }
+        }
+    }
+}

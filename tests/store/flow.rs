@@ -1,0 +1,351 @@
+//! How bytes flow: what is fetched, how often, who is told what.
+
+use crate::remote::*;
+use regfs::error::Kind;
+use regfs::read_at::ReadAt;
+use regfs::store::{SPAN, State, Verify};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+#[test]
+fn a_small_blob_is_fetched_once_and_kept() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (bytes, digest) = content(300_000, 1);
+    let remote = Remote::new(&bytes);
+    {
+        let store = store(dir.path());
+        assert_eq!(store.state(&digest), State::Absent);
+        let handle = handle(&store, &digest, &remote);
+        assert!(!handle.is_ready(0, 10));
+        read_through(handle.as_ref(), &bytes, 1000).expect("read");
+        assert!(handle.is_ready(0, 10));
+        assert_eq!((store.state(&digest), store.size(&digest)), (State::Verified, Some(300_000)));
+    }
+    let store = store(dir.path());
+    assert_eq!(store.get(&digest).expect("on disk")[..], bytes[..]);
+    read_through(handle(&store, &digest, &remote).as_ref(), &bytes, 70_000).expect("read");
+    assert_eq!(remote.streams(), 1);
+}
+
+#[test]
+fn a_large_blob_is_read_ahead_verified_and_published() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (bytes, digest) = content(40 * MIB + 12_345, 2);
+    let remote = Remote::new(&bytes);
+    for step in [MIB, 128 << 10, 3 * MIB + 1] {
+        let store = store(dir.path());
+        let handle = handle(&store, &digest, &remote);
+        read_through(handle.as_ref(), &bytes, step).expect("read");
+        eventually("published", || handle.backing().is_some());
+        assert_eq!(store.state(&digest), State::Verified);
+        assert_eq!(remote.sent(), bytes.as_slice().len() as u64, "each byte once");
+        assert!(remote.streams() < 30, "{} requests", remote.streams());
+    }
+    let names = std::fs::read_dir(dir.path().join("v1/parts")).expect("parts").count();
+    assert_eq!(names, 0, "the part went with its names");
+}
+
+#[test]
+fn a_random_read_fetches_little() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (bytes, digest) = content(64 * MIB, 3);
+    let mut random = fastrand::Rng::with_seed(seed());
+    let store = store(dir.path());
+    for _ in 0..50 {
+        let remote = Remote::new(&bytes);
+        let handle = handle(&store, &digest, &remote);
+        let at = random.u64(1..64 * MIB - 4096);
+        assert_eq!(read(handle.as_ref(), at, 4096).expect("read"), bytes[at as usize..at as usize + 4096]);
+        assert!(remote.sent() <= 2 * SPAN && remote.streams() <= 1, "{} bytes at {at}", remote.sent());
+    }
+}
+
+#[test]
+fn many_readers_fetch_a_cold_blob_once() {
+    for size in [5 * MIB, 40 * MIB] {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (bytes, digest) = content(size, 4);
+        let remote = Remote::with(&bytes, Faults { slow: Duration::from_micros(200), ..Faults::default() });
+        let store = store(dir.path());
+        std::thread::scope(|scope| {
+            for reader in 0..64 {
+                let (store, remote, bytes, digest) = (&store, &remote, &bytes, &digest);
+                scope.spawn(move || {
+                    let handle = handle(store, digest, remote);
+                    read_through(handle.as_ref(), bytes, MIB + reader).expect("read");
+                });
+            }
+        });
+        assert_eq!(remote.sent(), size);
+    }
+}
+
+#[test]
+fn without_a_disk_everything_is_in_memory_and_still_verified() {
+    let (bytes, digest) = content(60 * MIB, 5);
+    let remote = Remote::new(&bytes);
+    let setup = Setup { memory: 16 * MIB, ..Setup::default() };
+    let store = setup.open(None);
+    let handle = handle(&store, &digest, &remote);
+    read_through(handle.as_ref(), &bytes, MIB).expect("read");
+    assert_eq!(store.state(&digest), State::Verified);
+    assert!(store.usage().memory_used <= 16 * MIB);
+    // What comes again is checked now.
+    remote.set(Faults { flips: Some(5 * MIB), ..Faults::default() });
+    assert_eq!(read(handle.as_ref(), 5 * MIB, 10).expect_err("a lie").kind(), Kind::Corrupt);
+    assert_eq!(read(handle.as_ref(), 9 * MIB, 10).expect("right"), bytes[9 * MIB as usize..][..10]);
+    remote.set(Faults::default());
+    read_through(handle.as_ref(), &bytes, MIB).expect("the remote is honest again");
+}
+
+#[test]
+fn a_wrong_blob_is_poison() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (bytes, digest) = content(20 * MIB, 6);
+    let remote = Remote::with(&bytes, Faults { flips: Some(7 * MIB), ..Faults::default() });
+    let setup = Setup::default();
+    let told = Arc::new(AtomicU64::new(0));
+    {
+        let store = setup.open(Some(dir.path()));
+        let counter = told.clone();
+        store.on_poison(Box::new(move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }));
+        let handle = handle(&store, &digest, &remote);
+        let mut at = 0;
+        // Bytes are served until all are known; the last ones come after the verdict.
+        let error = loop {
+            match read(handle.as_ref(), at, MIB) {
+                Ok(got) => at += got.len() as u64,
+                Err(error) => break error,
+            }
+            assert!(at < 20 * MIB, "a reader from the start must see it");
+        };
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert_eq!(read(handle.as_ref(), 0, 10).expect_err("poison").kind(), Kind::Corrupt);
+        assert_eq!(store.blob(&digest, 20 * MIB, remote.clone()).err().expect("poison").kind(), Kind::Corrupt);
+        assert_eq!(store.state(&digest), State::Poisoned);
+        eventually("told", || told.load(Ordering::Relaxed) == 1);
+        assert_eq!(setup.journal.counters.poisoned.load(Ordering::Relaxed), 1);
+        assert_eq!(setup.journal.errors().len(), 1);
+        assert_eq!(store.usage().memory_used, 0);
+    }
+    // A new mount starts afresh, and nothing of the wrong blob is left.
+    remote.set(Faults::default());
+    let store = setup.open(Some(dir.path()));
+    assert_eq!(store.state(&digest), State::Absent);
+    read_through(handle(&store, &digest, &remote).as_ref(), &bytes, MIB).expect("read");
+}
+
+#[test]
+fn a_wrong_small_blob_is_an_error_until_it_is_right() {
+    let (bytes, digest) = content(MIB, 7);
+    let remote = Remote::with(&bytes, Faults { flips: Some(7), ..Faults::default() });
+    let store = Setup::default().open(None);
+    let handle = handle(&store, &digest, &remote);
+    assert_eq!(read(handle.as_ref(), 500_000, 10).expect_err("wrong").kind(), Kind::Corrupt);
+    remote.set(Faults::default());
+    read_through(handle.as_ref(), &bytes, MIB).expect("right now");
+}
+
+#[test]
+fn strict_serves_nothing_before_all_is_hashed() {
+    for on_disk in [true, false] {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (bytes, digest) = content(40 * MIB, 8);
+        let remote = Remote::with(&bytes, Faults { flips: Some(39 * MIB), ..Faults::default() });
+        let setup = Setup { verify: Verify::Strict, memory: 24 * MIB, ..Setup::default() };
+        let store = setup.open(on_disk.then(|| dir.path()));
+        let handle = handle(&store, &digest, &remote);
+        assert_eq!(read(handle.as_ref(), 0, 10).expect_err("wrong at its end").kind(), Kind::Corrupt);
+        remote.set(Faults { fails: Some((0, Kind::Timeout)), ..Faults::default() });
+        assert_eq!(read(handle.as_ref(), 0, 10).expect_err("fails").kind(), Kind::Timeout);
+        remote.set(Faults::default());
+        assert_eq!(read(handle.as_ref(), 7, 10).expect("right now"), bytes[7..17]);
+        assert_eq!(store.state(&digest), State::Verified);
+        read_through(handle.as_ref(), &bytes, MIB).expect("read");
+    }
+}
+
+#[test]
+fn a_remote_that_ignores_range_is_asked_once() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (bytes, digest) = content(50 * MIB, 9);
+    let faults = Faults { ignores_range: true, slow: Duration::from_micros(50), ..Faults::default() };
+    let remote = Remote::with(&bytes, faults);
+    let store = store(dir.path());
+    let handle = handle(&store, &digest, &remote);
+    assert_eq!(read(handle.as_ref(), 45 * MIB, 10).expect("read"), bytes[45 * MIB as usize..][..10]);
+    read_through(handle.as_ref(), &bytes, MIB).expect("read");
+    assert!(remote.sent() <= 2 * 50 * MIB, "{} MiB sent", remote.sent() / MIB);
+    eventually("published", || handle.backing().is_some());
+}
+
+#[test]
+fn ignored_range_under_many_readers() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (bytes, digest) = content(30 * MIB, 10);
+    let faults = Faults { ignores_range: true, slow: Duration::from_micros(100), ..Faults::default() };
+    let remote = Remote::with(&bytes, faults);
+    let store = store(dir.path());
+    let seed = seed();
+    std::thread::scope(|scope| {
+        for reader in 0..16 {
+            let (store, remote, bytes, digest) = (&store, &remote, &bytes, &digest);
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(seed + reader);
+                let handle = handle(store, digest, remote);
+                for _ in 0..20 {
+                    let at = random.u64(0..30 * MIB - 5000);
+                    let got = read(handle.as_ref(), at, 5000).expect("read");
+                    assert!(got == bytes[at as usize..at as usize + 5000], "wrong bytes at {at}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_short_remote_is_corrupt_and_a_long_one_too() {
+    for size in [MIB, 20 * MIB] {
+        let (bytes, digest) = content(size, 11);
+        let remote = Remote::with(&bytes, Faults { short: 10, ..Faults::default() });
+        let store = Setup::default().open(None);
+        let short = handle(&store, &digest, &remote);
+        let error = read_through(short.as_ref(), &bytes, MIB).expect_err("short");
+        assert_eq!(error.kind(), Kind::Corrupt);
+        // The manifest says less than there is.
+        let long = Remote::with(&bytes, Faults { ignores_range: true, ..Faults::default() });
+        let long = store.blob(&digest, size - 1, long).expect("blob").open();
+        let error = read(long.as_ref(), size - 1000, 900).expect_err("long");
+        assert_eq!(error.kind(), Kind::Corrupt);
+        // Both get over it.
+        remote.set(Faults::default());
+        read_through(short.as_ref(), &bytes, MIB).expect("read");
+    }
+}
+
+#[test]
+fn a_failure_is_told_to_all_who_wait_and_not_remembered() {
+    for size in [MIB, 20 * MIB] {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (bytes, digest) = content(size, 12);
+        let faults =
+            Faults { fails: Some((0, Kind::Unreachable)), slow: Duration::from_millis(50), ..Faults::default() };
+        let remote = Remote::with(&bytes, faults);
+        let store = store(dir.path());
+        let handle = handle(&store, &digest, &remote);
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                let handle = &handle;
+                scope.spawn(move || {
+                    let error = read(handle.as_ref(), 0, 4096).expect_err("fails");
+                    assert_eq!(error.kind(), Kind::Unreachable);
+                });
+            }
+        });
+        assert!(remote.streams() <= 16, "{}", remote.streams());
+        remote.set(Faults::default());
+        read_through(handle.as_ref(), &bytes, MIB).expect("read");
+        // A remote that fails half way keeps what came.
+        assert_eq!(remote.sent(), size);
+    }
+}
+
+#[test]
+fn another_repository_may_have_what_one_refuses() {
+    for size in [MIB, 20 * MIB] {
+        let (bytes, digest) = content(size, 13);
+        let faults = Faults { fails: Some((0, Kind::Denied)), slow: Duration::from_millis(100), ..Faults::default() };
+        let refusing = Remote::with(&bytes, faults);
+        let granting = Remote::new(&bytes);
+        let store = Setup::default().open(None);
+        std::thread::scope(|scope| {
+            scope.spawn(|| read(handle(&store, &digest, &refusing).as_ref(), 9, 9).expect_err("refused"));
+            std::thread::sleep(Duration::from_millis(30));
+            assert_eq!(read(handle(&store, &digest, &granting).as_ref(), 9, 9).expect("granted"), bytes[9..18]);
+        });
+    }
+}
+
+#[test]
+fn a_closed_handle_leaves_nothing_running() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (bytes, digest) = content(200 * MIB, 14);
+    let remote = Remote::with(&bytes, Faults { slow: Duration::from_micros(500), ..Faults::default() });
+    let store = store(dir.path());
+    let open = handle(&store, &digest, &remote);
+    for at in 0..20 {
+        read(open.as_ref(), at * MIB, MIB).expect("read");
+    }
+    drop(open);
+    std::thread::sleep(Duration::from_millis(200));
+    let sent = remote.sent();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(remote.sent(), sent, "still fetching for nobody");
+    assert!(sent < 60 * MIB, "{} MiB for 20", sent / MIB);
+}
+
+#[test]
+fn a_stuck_remote_holds_up_nobody_else() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (bytes, digest) = content(20 * MIB, 15);
+    let store = store(dir.path());
+    let good = Remote::new(&bytes);
+    read_through(handle(&store, &digest, &good).as_ref(), &bytes, MIB).expect("read");
+    let stop = Arc::new(AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for number in 0..64 {
+            let (stop, store) = (stop.clone(), &store);
+            scope.spawn(move || {
+                let digest = regfs::digest::Digest::of(&[number]);
+                let blob = store.blob(&digest, 20 * MIB, Arc::new(Stuck(stop))).expect("blob");
+                let error = read(blob.open().as_ref(), 0, 10).expect_err("stuck");
+                assert_eq!(error.kind(), Kind::Timeout);
+            });
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        let start = std::time::Instant::now();
+        let cached = handle(&store, &digest, &good);
+        read(cached.as_ref(), 11 * MIB, MIB).expect("cached");
+        let (other, other_digest) = content(9 * MIB, 16);
+        let cold = Remote::new(&other);
+        read(handle(&store, &other_digest, &cold).as_ref(), 2 * MIB, 10).expect("cold, elsewhere");
+        assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+struct Stuck(Arc<AtomicBool>);
+
+impl ReadAt for Stuck {
+    fn len(&self) -> regfs::error::Result<u64> {
+        Ok(20 * MIB)
+    }
+    fn read_at(&self, _: &mut [u8], _: u64) -> regfs::error::Result<usize> {
+        for _ in 0..1000 {
+            std::thread::sleep(Duration::from_millis(10));
+            if self.0.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        Err(regfs::error::Error::new(Kind::Timeout, "nothing came"))
+    }
+}
+
+#[test]
+fn a_bad_directory_means_memory_alone() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let file = dir.path().join("file");
+    std::fs::write(&file, "x").expect("write");
+    for bad in [file.as_path(), Path::new("/proc/nothing/here")] {
+        let (bytes, digest) = content(10 * MIB, 17);
+        let store = Setup::default().open(Some(bad));
+        assert!(store.usage().degraded.is_some());
+        read_through(handle(&store, &digest, &Remote::new(&bytes)).as_ref(), &bytes, MIB).expect("read");
+        store.remember("key", b"fact");
+        assert_eq!(store.recall("key").as_deref(), Some(&b"fact"[..]));
+    }
+}
