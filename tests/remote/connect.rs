@@ -1,0 +1,60 @@
+//! A client for a registry on this machine, with an environment of its own.
+
+use regfs::journal::Journal;
+use regfs::manifest::Descriptor;
+use regfs::name::{Repository, Tag};
+use regfs::net::env::Env;
+use regfs::net::http::{Config, Http};
+use regfs::remote::oci::{Oci, Options};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Long enough for a busy machine, short enough to wait for.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client without credentials.
+pub fn connect(host: &str) -> Oci {
+    with(host, None, Options::default(), TIMEOUT)
+}
+
+/// A client of the user with this password, from a docker config.json.
+pub fn connect_as(host: &str, user: &str, password: &str) -> Oci {
+    with(host, Some((user, password)), Options::default(), TIMEOUT)
+}
+
+/// A client with all choices.
+pub fn with(host: &str, credentials: Option<(&str, &str)>, options: Options, timeout: Duration) -> Oci {
+    use base64::Engine as _;
+    let directory = tempfile::tempdir().expect("tempdir");
+    let mut vars = BTreeMap::from([("HOME".to_owned(), directory.path().display().to_string())]);
+    if let Some((user, password)) = credentials {
+        let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        let config = serde_json::json!({"auths": {host: {"auth": auth}}});
+        std::fs::write(directory.path().join("config.json"), config.to_string()).expect("config.json");
+        vars.insert("DOCKER_CONFIG".to_owned(), directory.path().display().to_string());
+    }
+    let env = Env { vars, root: directory.path().to_owned() };
+    let journal = Arc::new(Journal::new());
+    let http = Http::new(Config { timeout, insecure: false, offline: false, journal, env }).expect("http");
+    let oci = Oci::new(http.host(host).expect("host"), options);
+    // Configuration may be read until the first requests are over.
+    let _ = regfs::remote::Registry::ping(&oci);
+    drop(directory);
+    oci
+}
+
+/// A repository name.
+pub fn repository(name: &str) -> Repository {
+    name.parse().expect("a repository name")
+}
+
+/// A tag.
+pub fn tag(name: &str) -> Tag {
+    name.parse().expect("a tag")
+}
+
+/// The descriptor of content by digest and size alone.
+pub fn descriptor(digest: &str, size: u64) -> Descriptor {
+    serde_json::from_value(serde_json::json!({"digest": digest, "size": size})).expect("a descriptor")
+}
