@@ -78,7 +78,9 @@ fn errors(value: &Value) -> &[Value] {
 }
 
 fn first_known_code(value: &Value) -> Option<Kind> {
-    errors(value).iter().filter_map(|error| error.get("code")?.as_str()).find_map(of_code)
+    let known = |value| errors(value).iter().filter_map(|error| error.get("code")?.as_str()).find_map(of_code);
+    // A pull-through cache wraps what its origin said, as 500 UNKNOWN.
+    known(value).or_else(|| errors(value).iter().filter_map(|error| error.get("detail")).find_map(known))
 }
 
 /// The words of the registry dialect, of `{"error": …}` (Quay), of `{"message": …}` (GitHub, S3 gateways).
@@ -184,6 +186,8 @@ mod tests {
         assert_eq!(of(404, body).0, Kind::Denied);
         assert_eq!(of(400, r#"{"errors":[{"code":"UNKNOWN"}]}"#).0, Kind::Protocol);
         assert_eq!(of(500, r#"{"errors":[{"code":"UNKNOWN"}]}"#).0, Kind::Server);
+        let wrapped = r#"{"errors":[{"code":"UNKNOWN","detail":{"errors":[{"code":"MANIFEST_UNKNOWN"}]}}]}"#;
+        assert_eq!(of(500, wrapped).0, Kind::NotFound);
         assert_eq!(of(400, r#"{"errors":[{"code":"PAGINATION_NUMBER_INVALID"}]}"#).0, Kind::Invalid);
     }
 

@@ -11,30 +11,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Long enough for a busy machine, short enough to wait for.
-pub const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A client without credentials.
-pub fn connect(host: &str) -> Oci {
+pub(crate) fn connect(host: &str) -> Oci {
     with(host, None, Options::default(), TIMEOUT)
 }
 
 /// A client of the user with this password, from a docker config.json.
-pub fn connect_as(host: &str, user: &str, password: &str) -> Oci {
+pub(crate) fn connect_as(host: &str, user: &str, password: &str) -> Oci {
     with(host, Some((user, password)), Options::default(), TIMEOUT)
 }
 
 /// A client with all choices.
-pub fn with(host: &str, credentials: Option<(&str, &str)>, options: Options, timeout: Duration) -> Oci {
+pub(crate) fn with(host: &str, credentials: Option<(&str, &str)>, options: Options, timeout: Duration) -> Oci {
     use base64::Engine as _;
     let directory = tempfile::tempdir().expect("tempdir");
-    let mut vars = BTreeMap::from([("HOME".to_owned(), directory.path().display().to_string())]);
+    let mut vars = BTreeMap::new();
     if let Some((user, password)) = credentials {
         let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
         let config = serde_json::json!({"auths": {host: {"auth": auth}}});
         std::fs::write(directory.path().join("config.json"), config.to_string()).expect("config.json");
         vars.insert("DOCKER_CONFIG".to_owned(), directory.path().display().to_string());
     }
-    let env = Env { vars, root: directory.path().to_owned() };
+    let env = Env { vars, ..Env::default() };
     let journal = Arc::new(Journal::new());
     let http = Http::new(Config { timeout, insecure: false, offline: false, journal, env }).expect("http");
     let oci = Oci::new(http.host(host).expect("host"), options);
@@ -45,16 +45,16 @@ pub fn with(host: &str, credentials: Option<(&str, &str)>, options: Options, tim
 }
 
 /// A repository name.
-pub fn repository(name: &str) -> Repository {
+pub(crate) fn repository(name: &str) -> Repository {
     name.parse().expect("a repository name")
 }
 
 /// A tag.
-pub fn tag(name: &str) -> Tag {
+pub(crate) fn tag(name: &str) -> Tag {
     name.parse().expect("a tag")
 }
 
 /// The descriptor of content by digest and size alone.
-pub fn descriptor(digest: &str, size: u64) -> Descriptor {
+pub(crate) fn descriptor(digest: &str, size: u64) -> Descriptor {
     serde_json::from_value(serde_json::json!({"digest": digest, "size": size})).expect("a descriptor")
 }

@@ -8,22 +8,23 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// The repository that holds it.
-pub const REPOSITORY: &str = "lib/app";
+pub(crate) const REPOSITORY: &str = "lib/app";
 /// Another one, whose name uses every separator that the grammar knows.
-pub const OTHER: &str = "lib/app/a__b--c.d_e";
+pub(crate) const OTHER: &str = "lib/app/a__b--c.d_e";
 /// The type of the artifact.
-pub const ARTIFACT: &str = "application/vnd.example.sbom.v1";
+pub(crate) const ARTIFACT: &str = "application/vnd.example.sbom.v1";
 
-pub struct Fixture {
-    pub image: Image,
-    pub docker: Image,
-    pub index: Image,
-    pub artifact: Image,
+pub(crate) struct Fixture {
+    pub(crate) image: Image,
+    pub(crate) docker: Image,
+    pub(crate) index: Image,
+    pub(crate) artifact: Image,
 }
 
 impl Fixture {
-    pub fn new() -> Fixture {
-        let image = Image::new([Content::random(1, 300_001), Content::random(2, 10), Content::default()], "linux/amd64");
+    pub(crate) fn new() -> Fixture {
+        let image =
+            Image::new([Content::random(1, 300_001), Content::random(2, 10), Content::default()], "linux/amd64");
         let arm = Image::new([Content::random(3, 70_000)], "linux/arm64/v8");
         let docker = Image::docker([Content::random(4, 5_000)], "linux/amd64");
         let artifact = Image::artifact(&image, ARTIFACT, "{\"packages\":[]}");
@@ -32,12 +33,12 @@ impl Fixture {
     }
 
     /// The tags of [`REPOSITORY`], sorted, with what each names.
-    pub fn tags(&self) -> Vec<(&'static str, &Image)> {
+    pub(crate) fn tags(&self) -> Vec<(&'static str, &Image)> {
         vec![("22.04_A-b.c", &self.image), ("docker", &self.docker), ("multi", &self.index), ("v1", &self.image)]
     }
 
     /// The tag that stands in for the referrers API.
-    pub fn fallback(&self) -> (String, Image) {
+    pub(crate) fn fallback(&self) -> (String, Image) {
         let mut entry = self.artifact.descriptor();
         entry["artifactType"] = json!(ARTIFACT);
         entry["annotations"] = json!({"org.example.kind": "test"});
@@ -46,7 +47,7 @@ impl Fixture {
     }
 
     /// Pushes all of it, byte for byte; with the fallback tag where there is no referrers API.
-    pub fn push(&self, host: &str, referrers_api: bool) {
+    pub(crate) fn push(&self, host: &str, referrers_api: bool) {
         for (tag, image) in self.tags() {
             push::by_http(image, host, REPOSITORY, tag);
         }
@@ -62,7 +63,7 @@ impl Fixture {
     }
 
     /// Puts all of it into a fake.
-    pub fn put(&self, fake: &fake::Registry) {
+    pub(crate) fn put(&self, fake: &fake::Registry) {
         for (tag, image) in self.tags() {
             fake.put(REPOSITORY, tag, image);
         }
@@ -71,7 +72,7 @@ impl Fixture {
     }
 
     /// Writes all of it as an image layout; the artifact has no name there.
-    pub fn write(&self, directory: &Path) {
+    pub(crate) fn write(&self, directory: &Path) {
         for (tag, image) in self.tags() {
             image.write_layout(directory, tag);
         }
@@ -87,7 +88,7 @@ impl Fixture {
 }
 
 /// Changes the entries of a layout's index.json.
-pub fn edit_index(directory: &Path, change: impl FnOnce(&mut Vec<Value>)) {
+pub(crate) fn edit_index(directory: &Path, change: impl FnOnce(&mut Vec<Value>)) {
     let path = directory.join("index.json");
     let mut index: Value = serde_json::from_slice(&std::fs::read(&path).expect("read")).expect("index.json");
     change(index["manifests"].as_array_mut().expect("manifests"));

@@ -5,7 +5,6 @@ mod support;
 
 mod blobs;
 mod connect;
-mod damage;
 mod fixture;
 mod layout;
 mod listing;
