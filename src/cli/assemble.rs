@@ -18,13 +18,17 @@ pub struct Assembled {
     pub store: Arc<Store>,
     /// What is remembered of errors and requests.
     pub journal: Arc<Journal>,
+    /// Asks the remote whether it is there and lets us in. Nothing where offline, or where there is no one remote.
+    pub ping: Box<dyn Fn() -> Result<()> + Send + Sync>,
 }
 
 /// Puts a source together: sends nothing, reads the configuration and the cache's directory.
-pub fn assemble(source: &Source, options: &Common) -> Result<Assembled> {
+///
+/// `mountpoint` is what `.regfs/status` tells; empty where there is none.
+pub fn assemble(source: &Source, options: &Common, _mountpoint: &str) -> Result<Assembled> {
     let stack = Stack::new(options)?;
     let root = stack.tree(source)?;
-    Ok(Assembled { root, store: stack.store, journal: stack.journal })
+    Ok(Assembled { root, store: stack.store, journal: stack.journal, ping: Box::new(|| Ok(())) })
 }
 
 /// What the trees of several sources share.
