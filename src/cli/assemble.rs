@@ -1,34 +1,44 @@
 //! The one place where everything is put together: journal, wire, remotes, store, tree, control files.
 
 use super::common::Common;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::journal::Journal;
 use crate::net::env::Env;
 use crate::net::http::{Config as HttpConfig, Http};
+use crate::remote::layout::{self, Layout};
+use crate::remote::oci::{Oci, Options as OciOptions};
 use crate::source::Source;
 use crate::store::{Config as StoreConfig, Store};
-use crate::tree::Dir;
-use std::sync::Arc;
+use crate::tree::control::{Control, Info};
+use crate::tree::hosts::Hosts;
+use crate::tree::registry::Registry;
+use crate::tree::{self, Dir};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 /// A source, ready to be shown by a frontend.
 pub struct Assembled {
-    /// The tree, with the unlisted `.regfs/` in it.
+    /// The tree, with the unlisted `.regfs/` in it. Its `refresh` asks remotes anew.
     pub root: Arc<dyn Dir>,
     /// The cache.
     pub store: Arc<Store>,
     /// What is remembered of errors and requests.
     pub journal: Arc<Journal>,
-    /// Asks the remote whether it is there and lets us in. Nothing where offline, or where there is no one remote.
-    pub ping: Box<dyn Fn() -> Result<()> + Send + Sync>,
 }
 
-/// Puts a source together: sends nothing, reads the configuration and the cache's directory.
-///
-/// `mountpoint` is what `.regfs/status` tells; empty where there is none.
-pub fn assemble(source: &Source, options: &Common, _mountpoint: &str) -> Result<Assembled> {
+/// Puts together what is mounted at `mountpoint` (as `.regfs/status` shows it). Starts threads, so it comes after any fork; reads the configuration
+/// and the cache's directory; sends nothing.
+pub fn assemble(source: &Source, options: &Common, mountpoint: &str) -> Result<Assembled> {
     let stack = Stack::new(options)?;
-    let root = stack.tree(source)?;
-    Ok(Assembled { root, store: stack.store, journal: stack.journal, ping: Box::new(|| Ok(())) })
+    let tree = stack.tree(source)?;
+    let info = Info {
+        source: source.to_string(),
+        mountpoint: mountpoint.to_owned(),
+        started: SystemTime::now(),
+        offline: options.offline,
+    };
+    let root = Control::new(tree, stack.journal.clone(), stack.store.clone(), info);
+    Ok(Assembled { root, store: stack.store, journal: stack.journal })
 }
 
 /// What the trees of several sources share.
@@ -36,6 +46,15 @@ pub(crate) struct Stack {
     options: Common,
     journal: Arc<Journal>,
     store: Arc<Store>,
+    /// Made when the first source needs it: an image layout needs none.
+    http: Mutex<Option<Arc<Http>>>,
+}
+
+/// What it takes to make the tree of a registry.
+struct Wire {
+    http: Arc<Http>,
+    store: Arc<Store>,
+    options: tree::Options,
 }
 
 impl Stack {
@@ -53,11 +72,40 @@ impl Stack {
             verify: options.verify(),
             journal: journal.clone(),
         })?;
-        Ok(Stack { options: options.clone(), journal, store })
+        Ok(Stack { options: options.clone(), journal, store, http: Mutex::new(None) })
     }
 
-    /// The wire.
-    fn http(&self) -> Result<Arc<Http>> {
+    /// The tree of a source.
+    pub(crate) fn tree(&self, source: &Source) -> Result<Arc<dyn Dir>> {
+        match source {
+            Source::Registry { host, repository: None } => Ok(self.wire()?.registry(host)?),
+            Source::Registry { host, repository: Some(repository) } => {
+                Ok(self.wire()?.registry(host)?.rooted(repository))
+            }
+            Source::All => {
+                let wire = self.wire()?;
+                let (known, options) = (wire.http.known_hosts(), wire.options.clone());
+                let connect = move |host: &str| Ok(wire.registry(host)? as Arc<dyn Dir>);
+                Ok(Hosts::new(known, Box::new(connect), options))
+            }
+            Source::Layout(path) => {
+                let layout = Arc::new(Layout::open(path)?);
+                let tree = Registry::new(layout, self.store.clone(), self.tree_options());
+                Ok(tree.rooted(&layout::repository()?))
+            }
+        }
+    }
+
+    fn wire(&self) -> Result<Wire> {
+        let mut http = self.http.lock().unwrap_or_else(PoisonError::into_inner);
+        let http = match &*http {
+            Some(http) => http.clone(),
+            None => http.insert(self.new_http()?).clone(),
+        };
+        Ok(Wire { http, store: self.store.clone(), options: self.tree_options() })
+    }
+
+    fn new_http(&self) -> Result<Arc<Http>> {
         Http::new(HttpConfig {
             timeout: self.options.timeout,
             insecure: self.options.insecure,
@@ -67,9 +115,20 @@ impl Stack {
         })
     }
 
-    /// The tree of a source.
-    pub(crate) fn tree(&self, source: &Source) -> Result<Arc<dyn Dir>> {
-        self.http()?;
-        Err(Error::new(Kind::Unsupported, format!("{source}: trees are not put together yet")))
+    fn tree_options(&self) -> tree::Options {
+        tree::Options {
+            metadata_ttl: self.options.metadata_ttl,
+            platform: self.options.platform(),
+            digest_separator: self.options.digest_separator,
+            offline: self.options.offline,
+        }
+    }
+}
+
+impl Wire {
+    /// The tree of one registry.
+    fn registry(&self, host: &str) -> Result<Arc<Registry>> {
+        let remote = Oci::new(self.http.host(host)?, OciOptions::default());
+        Ok(Registry::new(Arc::new(remote), self.store.clone(), self.options.clone()))
     }
 }

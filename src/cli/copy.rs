@@ -48,7 +48,7 @@ pub(crate) fn stream(
 
 /// The digest that the bytes must have, where nobody has checked it yet.
 fn unchecked_digest(file: &dyn File) -> Result<Option<Digest>> {
-    let is_verified = |(name, value): &(OsString, Vec<u8>)| name == "user.regfs.verified" && value == b"yes";
+    let is_verified = |(name, value): &(OsString, Vec<u8>)| name == "user.regfs.verified" && value == b"1";
     if file.xattrs()?.iter().any(is_verified) {
         return Ok(None);
     }

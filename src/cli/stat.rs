@@ -88,6 +88,11 @@ fn print(out: &mut Out, path: &OsStr, node: &Node, facts: &Facts) -> Result<()> 
     line("Modified", &attr.mtime.map_or("not known yet".to_owned(), super::log::rfc3339))?;
     for (name, value) in &facts.named {
         let label = NAMED.iter().find(|(own, _)| own == name).map_or(*name, |(_, label)| label);
+        let value = match (*name, value.as_str()) {
+            ("user.regfs.verified", "1") => "yes, against its digest",
+            ("user.regfs.verified", "0") => "not yet: it is not all here",
+            (_, value) => value,
+        };
         line(label, value)?;
     }
     for (name, value) in &facts.others {

@@ -138,7 +138,9 @@ fn a_log_in_json_is_json_alone() {
     assert_eq!(ran.code, Some(3));
     let lines = parse(&ran.err);
     assert!(lines.iter().any(|line| line["level"] == "debug"), "{}", ran.err);
-    assert!(lines.iter().any(|line| line["level"] == "error" && line["message"].as_str().is_some_and(|m| m.contains("v2"))));
+    assert!(
+        lines.iter().any(|line| line["level"] == "error" && line["message"].as_str().is_some_and(|m| m.contains("v2")))
+    );
 
     let args = ["cat", "--log-format", "json", "--log-file", "log", "--debug", &world.at("team/app:v2/digest")];
     fails(&world.run(args), 3, &["v2"]);

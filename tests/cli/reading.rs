@@ -164,7 +164,10 @@ fn tree_draws_as_tree_does_and_no_deeper_than_told() {
     let world = World::new();
     let at = world.at("");
     let text = world.run(["tree", "--depth", "2", &at]).ok().text();
-    assert_eq!(text, format!("{at}\n\u{2514}\u{2500}\u{2500} team\n    \u{2514}\u{2500}\u{2500} app\n\n2 directories, 0 files\n"));
+    assert_eq!(
+        text,
+        format!("{at}\n\u{2514}\u{2500}\u{2500} team\n    \u{2514}\u{2500}\u{2500} app\n\n2 directories, 0 files\n")
+    );
     let text = world.run(["tree", &world.at("team/app:v1")]).ok().text();
     assert!(text.contains("manifest.json\n"), "{text}");
     let cut = world.run(["tree", "--limit", "2", "-L", "5", &at]).ok().text();
