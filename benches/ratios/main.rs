@@ -13,29 +13,32 @@ mod footprint;
 mod rates;
 mod table;
 
+use rates::Stage;
+use std::cell::OnceCell;
 use table::Row;
 
 /// A part of the bench: its name, and what measures it.
-type Part = (&'static str, fn() -> Vec<Row>);
+type Part = (&'static str, fn(&OnceCell<Stage>) -> Vec<Row>);
 
 const PARTS: [Part; 8] = [
-    ("cold", rates::cold),
-    ("warm", rates::warm),
-    ("cached", rates::cached),
-    ("random", counts::random),
-    ("requests", counts::requests),
-    ("parallel", counts::parallel),
-    ("start", footprint::start),
-    ("memory", footprint::memory),
+    ("cold", |stage| rates::cold(stage.get_or_init(Stage::new))),
+    ("warm", |stage| rates::warm(stage.get_or_init(Stage::new))),
+    ("cached", |stage| rates::cached(stage.get_or_init(Stage::new))),
+    ("random", |_| counts::random()),
+    ("requests", |_| counts::requests()),
+    ("parallel", |_| counts::parallel()),
+    ("start", |_| footprint::start()),
+    ("memory", |_| footprint::memory()),
 ];
 
 fn main() {
     // Cargo passes --bench to every bench target.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let stage = OnceCell::new();
     let mut rows = Vec::new();
     for (name, measure) in PARTS {
         if wanted.is_empty() || wanted.iter().any(|want| want == name) {
-            rows.extend(measure());
+            rows.extend(measure(&stage));
         }
     }
     table::print(&rows);

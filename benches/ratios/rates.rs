@@ -11,13 +11,12 @@ use crate::table::{Row, median};
 use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// A docker-registry with one image of one big layer, made once.
-struct Stage {
+/// A docker-registry with one image of one big layer.
+pub struct Stage {
     registry: DockerRegistry,
     blob: String,
     digest: String,
@@ -25,19 +24,18 @@ struct Stage {
     directory: tempfile::TempDir,
 }
 
-fn stage() -> &'static Stage {
-    static STAGE: OnceLock<Stage> = OnceLock::new();
-    STAGE.get_or_init(|| {
+impl Stage {
+    /// Starts and fills it.
+    pub fn new() -> Stage {
         let size = setting("REGFS_BENCH_MB", 500) * 1_000_000;
         let registry = DockerRegistry::plain();
-        let content = Content::random(1, size);
-        let image = Image::new([content.clone()], "linux/amd64");
+        let image = Image::new([Content::random(1, size)], "linux/amd64");
         push::by_http(&image, &registry.host(), "bench/big", "v1");
         let digest = image.layers()[0].digest.to_string();
         let directory = tempfile::tempdir().expect("tempdir");
         std::fs::copy(registry.blob_file(&digest), directory.path().join("plain")).expect("a plain file");
         Stage { blob: format!("bench/big/blobs/{digest}"), digest, registry, size, directory }
-    })
+    }
 }
 
 fn runs() -> u64 {
@@ -80,8 +78,7 @@ fn ratio(what: &str, target: f64, size: u64, mut pairs: Vec<(f64, f64)>, other: 
 }
 
 /// Through a new mount with an empty cache, against curl from the same registry.
-pub fn cold() -> Vec<Row> {
-    let stage = stage();
+pub fn cold(stage: &Stage) -> Vec<Row> {
     let url = stage.registry.url(&format!("/v2/bench/big/blobs/{}", stage.digest));
     // The registry's own file is in the page cache for both.
     cat(&stage.registry.blob_file(&stage.digest));
@@ -104,8 +101,7 @@ fn filled(stage: &Stage) -> Plan {
 }
 
 /// From the disk cache, the page cache empty, against a plain file.
-pub fn warm() -> Vec<Row> {
-    let stage = stage();
+pub fn warm(stage: &Stage) -> Vec<Row> {
     let plain = stage.directory.path().join("plain");
     let plan = filled(stage);
     let mut pairs = Vec::new();
@@ -121,8 +117,7 @@ pub fn warm() -> Vec<Row> {
 }
 
 /// In the kernel's page cache, against a plain file there: with passthrough where this process may, and without.
-pub fn cached() -> Vec<Row> {
-    let stage = stage();
+pub fn cached(stage: &Stage) -> Vec<Row> {
     let plain = stage.directory.path().join("plain");
     let plan = filled(stage);
     let measured = |held: bool| {

@@ -10,8 +10,15 @@
 mod support;
 
 mod caches;
+mod crash;
+mod damage;
+mod dead;
+mod faults;
+mod hostile;
 mod look;
 mod modes;
+mod real;
 mod scene;
 mod served;
+mod skopeo;
 mod waits;

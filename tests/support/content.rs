@@ -32,6 +32,14 @@ impl Content {
         Content { source: Source::Random(seed), start: 0, len }
     }
 
+    /// A file's bytes, read when they are asked for.
+    pub fn file(path: &std::path::Path) -> Content {
+        use std::os::unix::fs::FileExt;
+        let file = std::fs::File::open(path).unwrap_or_else(|error| panic!("open {}: {error}", path.display()));
+        let len = file.metadata().expect("size of a file").len();
+        Content::made(len, move |offset, buf| file.read_exact_at(buf, offset).expect("read a file"))
+    }
+
     /// `len` bytes that `make` writes: it is given an offset and fills the buffer.
     pub fn made(len: u64, make: impl Fn(u64, &mut [u8]) + Send + Sync + 'static) -> Content {
         Content { source: Source::Made(Arc::new(make)), start: 0, len }

@@ -65,17 +65,25 @@ impl Image {
 
     /// The same of layers that have their type already.
     pub fn of(layers: Vec<Blob>, platform: &str) -> Image {
-        Image::made(OCI_MANIFEST, OCI_CONFIG, layers, platform)
+        let diffs = layers.iter().map(|layer| layer.digest.clone()).collect();
+        Image::made(OCI_MANIFEST, OCI_CONFIG, layers, diffs, platform)
+    }
+
+    /// The same of compressed layers, each with the digest of what it is uncompressed.
+    pub fn compressed(layers: Vec<(Blob, Digest)>, platform: &str) -> Image {
+        let (layers, diffs) = layers.into_iter().unzip();
+        Image::made(OCI_MANIFEST, OCI_CONFIG, layers, diffs, platform)
     }
 
     /// The same image in Docker's types (v2 schema 2).
     pub fn docker(layers: impl IntoIterator<Item = Content>, platform: &str) -> Image {
-        let layers = layers.into_iter().map(|content| Blob::new(DOCKER_LAYER_GZIP, content)).collect();
-        Image::made(DOCKER_MANIFEST, DOCKER_CONFIG, layers, platform)
+        let layers: Vec<Blob> = layers.into_iter().map(|content| Blob::new(DOCKER_LAYER_GZIP, content)).collect();
+        let diffs = layers.iter().map(|layer| layer.digest.clone()).collect();
+        Image::made(DOCKER_MANIFEST, DOCKER_CONFIG, layers, diffs, platform)
     }
 
-    fn made(media_type: &str, config_type: &str, layers: Vec<Blob>, platform: &str) -> Image {
-        let diffs: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
+    fn made(media_type: &str, config_type: &str, layers: Vec<Blob>, diffs: Vec<Digest>, platform: &str) -> Image {
+        let diffs: Vec<&str> = diffs.iter().map(Digest::as_str).collect();
         // One entry for each layer: docker-registry refuses to convert to schema 1 without.
         let history: Vec<Value> =
             (0..layers.len()).map(|n| json!({"created": CREATED, "created_by": format!("layer {n}")})).collect();

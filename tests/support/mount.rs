@@ -18,13 +18,14 @@ pub struct Plan {
     source: String,
     args: Vec<String>,
     cache: Option<PathBuf>,
+    point: Option<PathBuf>,
     envs: BTreeMap<OsString, OsString>,
 }
 
 impl Plan {
     /// A mount of `source` with a cache, a home and a configuration of its own.
     pub fn new(source: &str) -> Plan {
-        Plan { source: source.to_owned(), args: Vec::new(), cache: None, envs: BTreeMap::new() }
+        Plan { source: source.to_owned(), args: Vec::new(), cache: None, point: None, envs: BTreeMap::new() }
     }
 
     /// Further arguments, before the source.
@@ -38,6 +39,12 @@ impl Plan {
     #[must_use]
     pub fn cache(self, cache: &Path) -> Plan {
         Plan { cache: Some(cache.to_owned()), ..self }
+    }
+
+    /// A mountpoint that is there, or was left behind by a mount that crashed.
+    #[must_use]
+    pub fn point(self, point: &Path) -> Plan {
+        Plan { point: Some(point.to_owned()), ..self }
     }
 
     /// An environment variable.
@@ -57,9 +64,13 @@ impl Plan {
     pub fn try_mount(&self) -> Result<Mount, String> {
         assert!(Path::new("/dev/fuse").exists(), "/dev/fuse is missing: mounts cannot be tested on this machine");
         let directory = tempfile::tempdir().expect("tempdir");
-        let point = directory.path().join("mnt");
+        let point = self.point.clone().unwrap_or_else(|| {
+            let point = directory.path().join("mnt");
+            std::fs::create_dir(&point).expect("create the mountpoint");
+            point
+        });
+        let before = mount_id(&point);
         let home = directory.path().join("home");
-        std::fs::create_dir(&point).expect("create the mountpoint");
         std::fs::create_dir(&home).expect("create a home");
         let cache = self.cache.clone().unwrap_or_else(|| directory.path().join("cache"));
         let log = directory.path().join("regfs.log");
@@ -78,7 +89,9 @@ impl Plan {
             .expect("run regfs");
         let mut mount = Mount { child, directory: Some(directory), point, cache, log, home, took: Duration::ZERO };
         loop {
-            if is_mounted(&mount.point) {
+            // A dead mount that was there before does not count.
+            let now = mount_id(&mount.point);
+            if now.is_some() && now != before {
                 mount.took = start.elapsed();
                 return Ok(mount);
             }
@@ -284,9 +297,15 @@ impl Drop for Mount {
 
 /// Whether something is mounted at `point`, by the kernel's table: asking the mount itself could wait for ever.
 pub fn is_mounted(point: &Path) -> bool {
+    mount_id(point).is_some()
+}
+
+/// The number of the topmost mount at `point`.
+fn mount_id(point: &Path) -> Option<String> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let point = point.to_string_lossy();
-    table.lines().any(|line| line.split(' ').nth(4) == Some(&*point))
+    let line = table.lines().rfind(|line| line.split(' ').nth(4) == Some(&*point))?;
+    line.split(' ').next().map(str::to_owned)
 }
 
 /// Reads a file on a thread of its own; panics after `limit`.

@@ -1,0 +1,91 @@
+//! `kill -9` at random instants while the cache fills: nothing wrong is served afterwards, nothing leaks, and the
+//! mountpoint that was left behind is recovered by `regfs umount` and by mounting again.
+
+use crate::support::content::Content;
+use crate::support::fake::Registry;
+use crate::support::mount::{Plan, is_mounted};
+use crate::support::run::{command, run};
+use crate::support::{regfs, seed};
+use regfs::digest::Digest;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const ROUNDS: usize = 50;
+
+#[test]
+fn killed_fifty_times_nothing_is_wrong_afterwards() {
+    let seed = seed("kill -9");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let fake = Registry::start();
+    // A small one, some in the middle, one of several spans.
+    let blobs: Vec<(Digest, Content)> = [50_000, 2_000_000, 9_000_000, 40_000_000]
+        .into_iter()
+        .enumerate()
+        .map(|(n, len)| {
+            let content = Content::random(seed.wrapping_add(n as u64), len);
+            (fake.blob("a/b", content.clone()), content)
+        })
+        .collect();
+    let directory = tempfile::tempdir().expect("tempdir");
+    let (cache, point) = (directory.path().join("cache"), directory.path().join("mnt"));
+    std::fs::create_dir(&point).expect("create the mountpoint");
+    let plan = Plan::new(&fake.host()).cache(&cache).point(&point);
+    for round in 0..ROUNDS {
+        let mut mount = plan.mount();
+        let mut readers: Vec<_> = blobs
+            .iter()
+            .map(|(digest, _)| {
+                let mut cat = command("cat");
+                let cat =
+                    cat.arg(point.join(format!("a/b/blobs/{digest}"))).stdout(Stdio::null()).stderr(Stdio::null());
+                cat.spawn().expect("run cat")
+            })
+            .collect();
+        std::thread::sleep(Duration::from_micros(rng.u64(..120_000)));
+        mount.kill();
+        for reader in &mut readers {
+            let _ = reader.wait();
+        }
+        assert!(is_mounted(&point), "the kernel keeps a dead mount");
+        // Every other time the next mount has to recover it.
+        if round % 2 == 0 {
+            run(Command::new(regfs()).arg("umount").arg(&point)).ok();
+            assert!(!is_mounted(&point), "regfs umount left the dead mount");
+        } else {
+            std::mem::forget(mount);
+        }
+        if round % 10 == 9 {
+            let mount = plan.mount();
+            for (digest, content) in &blobs {
+                let bytes = mount.read(&format!("a/b/blobs/{digest}")).expect("read");
+                assert!(Content::from(bytes).digest() == content.digest(), "wrong bytes, round {round}, seed {seed}");
+            }
+            drop(mount);
+            clear(&cache, &mut rng);
+        }
+    }
+    let mount = plan.mount();
+    for (digest, content) in &blobs {
+        let bytes = mount.read(&format!("a/b/blobs/{digest}")).expect("read");
+        assert!(Content::from(bytes).digest() == content.digest(), "wrong bytes at the end, seed {seed}");
+    }
+    drop(mount);
+    let verify = run(Command::new(regfs()).args(["cache", "verify", "--cache-dir"]).arg(&cache));
+    assert_eq!(verify.code, Some(0), "{}{}", verify.text(), verify.err);
+    let (used, wanted) = (size(&cache), blobs.iter().map(|(_, content)| content.len()).sum::<u64>());
+    assert!(used < wanted + wanted / 4 + 4_000_000, "the cache holds {used} bytes for {wanted} of content: it leaks");
+}
+
+/// Now and then the cache begins anew, so that later rounds fill it too.
+fn clear(cache: &Path, rng: &mut fastrand::Rng) {
+    if rng.bool() {
+        run(Command::new(regfs()).args(["cache", "clear", "--cache-dir"]).arg(cache)).ok();
+    }
+}
+
+/// Bytes on disk below a directory.
+fn size(directory: &Path) -> u64 {
+    let du = run(command("du").args(["-s", "--block-size=1"]).arg(directory)).ok().text();
+    du.split_whitespace().next().and_then(|bytes| bytes.parse().ok()).expect("a size")
+}
