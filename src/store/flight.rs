@@ -99,6 +99,11 @@ impl Flights {
         self.map.get(&index).is_some_and(|flight| Arc::ptr_eq(&flight.job, job) && flight.slot.landing().is_none())
     }
 
+    /// Whether span `index` has landed and is not noted anywhere else yet.
+    pub(super) fn has_landed(&self, index: u32) -> bool {
+        self.map.get(&index).is_some_and(|flight| matches!(flight.slot.landing(), Some(Landing::Bytes(_))))
+    }
+
     /// Puts the spans of `run` in flight; none of them is.
     pub(super) fn start(&mut self, run: Range<u32>, remote: &Arc<dyn ReadAt>) -> Arc<Job> {
         let job = Arc::new(Job {

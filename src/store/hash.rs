@@ -31,13 +31,21 @@ pub(super) struct Progress {
     hasher: Option<Hasher>,
     /// The next span to hash.
     next: u32,
+    /// Whether that one is being hashed right now.
+    at_it: bool,
     pending: BTreeMap<u32, Bytes>,
     pending_bytes: u64,
 }
 
 impl Progress {
     pub(super) fn new(digest: &Digest) -> Result<Progress> {
-        Ok(Progress { hasher: Some(Hasher::like(digest)?), next: 0, pending: BTreeMap::new(), pending_bytes: 0 })
+        Ok(Progress {
+            hasher: Some(Hasher::like(digest)?),
+            next: 0,
+            at_it: false,
+            pending: BTreeMap::new(),
+            pending_bytes: 0,
+        })
     }
 
     /// Whether a thread is hashing.
@@ -52,12 +60,12 @@ impl Progress {
 
     /// Whether span `index` is part of the digest already.
     pub(super) fn has_taken(&self, index: u32) -> bool {
-        index < self.next || index == self.next && self.is_busy()
+        index < self.upcoming()
     }
 
-    /// The next span to hash.
-    pub(super) fn next(&self) -> u32 {
-        self.next
+    /// The first span that hashing has not begun with.
+    pub(super) fn upcoming(&self) -> u32 {
+        self.next + u32::from(self.at_it)
     }
 
     /// Keeps the bytes of span `index` for their turn, if there is room.
@@ -94,10 +102,17 @@ enum Step {
 }
 
 impl Content {
-    /// Whether all spans that are not hashed yet are here.
-    pub(super) fn is_all_here(&self, state: &State) -> bool {
-        let from = state.hash.next + u32::from(state.hash.is_busy());
-        (from..self.count).all(|index| state.hash.pending.contains_key(&index) || state.have.has(index))
+    /// Whether all spans that are not hashed yet are here, and hashing goes on to the end without another request.
+    pub(super) fn is_ending(self: &Arc<Content>, state: &mut State) -> bool {
+        self.kick(state);
+        let mut landing = false;
+        let all = (state.hash.upcoming()..self.count).all(|index| {
+            // What has just landed is not noted yet.
+            let landed = state.flights.has_landed(index);
+            landing |= landed;
+            landed || state.hash.waits(index) || state.have.has(index)
+        });
+        all && (landing || state.hash.is_busy())
     }
 
     /// Sets hashing going if there is something to hash.
@@ -138,6 +153,7 @@ impl Content {
                 drop(state);
                 return self.changed.notify_all();
             }
+            state.hash.at_it = !matches!(step, Step::Done);
             drop(state);
             match &step {
                 Step::Bytes(bytes) => hasher.update(bytes),
@@ -146,6 +162,7 @@ impl Content {
                     buffer.resize(part.len() as usize, 0);
                     let read = data.file.read_exact_at(&mut buffer, part.start);
                     if read.is_err() || table::sum(&buffer) != *sum {
+                        self.lock().hash.at_it = false;
                         self.lose(data, next, sum);
                         continue;
                     }
@@ -157,6 +174,7 @@ impl Content {
             let mut state = self.lock();
             state.hash.take(next);
             state.hash.next += 1;
+            state.hash.at_it = false;
             drop(state);
             self.changed.notify_all();
         }
@@ -213,6 +231,10 @@ impl Content {
 
     /// Drops everything: the digest does not match. What may have been served makes the digest poison.
     fn condemn(self: &Arc<Content>, error: Error) {
+        if self.store.verify == Verify::Lazy {
+            // Before anything is dropped: whoever finds it gone learns why.
+            let _ = self.poison.set(error.clone());
+        }
         let mut state = self.lock();
         let data = state.data.take();
         let fresh = State::new(&self.digest, self.count);
@@ -232,10 +254,7 @@ impl Content {
         }
         self.store.memory.forget(&self.digest);
         match self.store.verify {
-            Verify::Lazy => {
-                let _ = self.poison.set(error.clone());
-                self.store.poison(&self.digest, error);
-            }
+            Verify::Lazy => self.store.poison(&self.digest, error),
             // Nothing of it was served: the next read may try again, from the disk on.
             Verify::Strict => self.loaded.store(false, std::sync::atomic::Ordering::Release),
         }

@@ -66,6 +66,7 @@ impl Content {
                 match self.wait(&slot, &job) {
                     Landing::Bytes(bytes) => {
                         copy(index, &bytes, buf, span);
+                        self.pass(index, span, sequential);
                     }
                     Landing::Dropped => todo.push(index),
                     // What another repository refuses, this reader's may have.
@@ -93,11 +94,16 @@ impl Content {
         let key = self.key(index);
         let Some(bytes) = self.store.memory.get(&key) else { return false };
         let part = copy(index, &bytes, buf, span);
-        if sequential && span.end >= unit::bytes_of(index, self.size).end {
-            self.store.memory.demote(&key);
-        }
+        self.pass(index, span, sequential);
         count(&self.store.journal.counters.memory_bytes, part);
         true
+    }
+
+    /// A sequence has read past span `index`: where there is a disk to come back to, it need not stay in memory.
+    fn pass(&self, index: u32, span: Span, sequential: bool) {
+        if sequential && self.store.disk.is_some() && span.end >= unit::bytes_of(index, self.size).end {
+            self.store.memory.demote(&self.key(index));
+        }
     }
 
     /// Finds each of `indexes`; what is nowhere is put in flight.
@@ -269,8 +275,7 @@ impl Content {
         let deadline = Instant::now() + VERDICT;
         let mut state = self.lock();
         while !state.whole && self.poison.get().is_none() && Instant::now() < deadline {
-            self.kick(&mut state);
-            if !state.hash.is_busy() || !self.is_all_here(&state) {
+            if !self.is_ending(&mut state) {
                 break;
             }
             let step = Duration::from_secs(1);

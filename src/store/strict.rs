@@ -39,7 +39,7 @@ impl Content {
                 return Err(error.clone());
             }
             self.kick(&mut state);
-            let next = state.hash.next() + u32::from(state.hash.is_busy());
+            let next = state.hash.upcoming();
             let missing: Vec<u32> = (next..self.count.min(next.saturating_add(WINDOW)))
                 .filter(|&index| !state.have.has(index) && !state.hash.waits(index) && !state.flights.has(index))
                 .collect();
