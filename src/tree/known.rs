@@ -89,17 +89,10 @@ struct State {
 impl Known {
     /// What the store remembers of `registry`.
     pub(super) fn open(store: Arc<Store>, registry: &str) -> Known {
-        let key = key(registry);
+        let key = format!("names of {registry}");
         let mut facts = LruCache::new(MAX_FACTS);
-        let document = store.recall(&key).filter(|bytes| bytes.len() <= MAX_DOCUMENT);
-        let document = document.and_then(|bytes| serde_json::from_slice::<Document>(&bytes).ok());
-        for fact in document.filter(|document| document.version == VERSION).map_or(Vec::new(), |known| known.facts) {
-            let Ok(repository) = fact.repository.parse::<Repository>() else { continue };
-            match (fact.tag.map(|tag| tag.parse::<Tag>()), fact.named) {
-                (Some(Ok(tag)), Some(named)) => facts.put((repository, Some(tag)), Some(named)),
-                (None, None) => facts.put((repository, None), None),
-                _ => continue,
-            };
+        for (name, named) in store.recall(&key).map_or_else(Vec::new, |document| read(&document)) {
+            facts.put(name, named);
         }
         Known { store, key, state: Mutex::new(State { facts, changed: false, saved: None }) }
     }
@@ -200,23 +193,58 @@ impl Drop for Known {
     }
 }
 
-/// A plain name for `registry`, whatever characters it has: readable, and no two alike.
-fn key(registry: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
-    let shown: String = registry.chars().take(64).map(plain).collect();
-    let digest = Digest::of(registry.as_bytes());
-    format!("{}-{}", shown.trim_start_matches('.'), digest.encoded().get(..12).unwrap_or_default())
+/// The facts of a document, from the least to the most recently learnt; what cannot be read is left out.
+fn read(document: &[u8]) -> Vec<((Repository, Option<Tag>), Option<Named>)> {
+    if document.len() > MAX_DOCUMENT {
+        return Vec::new();
+    }
+    let Ok(document) = serde_json::from_slice::<Document>(document) else { return Vec::new() };
+    let known = document.facts.into_iter().filter(|_| document.version == VERSION);
+    let fact = |fact: Fact| {
+        let repository = fact.repository.parse::<Repository>().ok()?;
+        match (fact.tag.map(|tag| tag.parse::<Tag>()), fact.named) {
+            (Some(Ok(tag)), Some(named)) => Some(((repository, Some(tag)), Some(named))),
+            (None, None) => Some(((repository, None), None)),
+            _ => None,
+        }
+    };
+    known.filter_map(fact).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const D: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn document(version: u32, facts: &str) -> String {
+        format!(r#"{{"version":{version},"facts":[{facts}]}}"#)
+    }
+
     #[test]
-    fn keys_are_plain_and_differ() {
-        assert!(key("registry.example.com:5000").starts_with("registry.example.com_5000-"));
-        assert!(!key("oci:/var/lib/../x").contains('/'));
-        assert_ne!(key("a:b"), key("a_b"));
-        assert!(key(&"x".repeat(9999)).len() < 100);
+    fn what_cannot_be_read_is_left_out() {
+        let tag = format!(r#"{{"repository":"a/b","tag":"v1","named":{{"digest":"{D}","size":3,"type":"x"}}}}"#);
+        let facts = [
+            r#"{"repository":"a"}"#,
+            r#"{"repository":"../x"}"#,
+            r#"{"repository":"a","tag":".."}"#,
+            r#"{"repository":"a","tag":"v1"}"#,
+            &tag,
+        ];
+        let read_back = read(document(VERSION, &facts.join(",")).as_bytes());
+        let shown: Vec<String> =
+            read_back.iter().map(|((repository, tag), _)| format!("{repository} {tag:?}")).collect();
+        assert_eq!(shown, ["a None", "a/b Some(v1)"]);
+        assert_eq!(read_back[1].1.as_ref().map(|named| named.size), Some(3));
+    }
+
+    #[test]
+    fn other_documents_are_as_good_as_none() {
+        let fact = r#"{"repository":"a"}"#;
+        assert!(read(document(VERSION + 1, fact).as_bytes()).is_empty());
+        assert!(read(document(VERSION, r#"{"repository":7}"#).as_bytes()).is_empty());
+        let long = format!("{}{}", document(VERSION, fact), " ".repeat(MAX_DOCUMENT));
+        assert!(read(long.as_bytes()).is_empty());
+        assert!(read(b"").is_empty() && read(b"[[[").is_empty());
     }
 }

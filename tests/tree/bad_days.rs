@@ -191,13 +191,13 @@ fn facts_that_cannot_be_read_are_as_good_as_none() {
         for entry in std::fs::read_dir(&path).expect("dir").map(|entry| entry.expect("entry").path()) {
             if entry.is_dir() {
                 todo.push(entry);
-            } else if entry.to_string_lossy().contains("registry.test") {
+            } else if path.ends_with("known") {
                 std::fs::write(&entry, b"{\"version\":1,\"facts\":[{\"repository\":7}]}").expect("spoil");
                 spoiled += 1;
             }
         }
     }
-    assert_eq!(spoiled, 1);
+    assert!(spoiled > 0);
     let root = tree_with(&memory, &store(Some(dir.path())), Options { offline: true, ..options() });
     assert_eq!(ls(&root, "").expect("ls"), [""; 0]);
     let root = tree_with(&memory, &store(Some(dir.path())), options());

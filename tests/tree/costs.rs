@@ -3,7 +3,7 @@
 use crate::memory::{Memory, digest};
 use crate::{cat, forgetful, ls, options, stat, store, text, tree, tree_with};
 use regfs::error::Kind;
-use regfs::tree::{Dir, Node, Options};
+use regfs::tree::{Node, Options};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::sync::Arc;
