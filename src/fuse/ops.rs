@@ -240,10 +240,7 @@ pub(super) fn getxattr(call: Call, name: OsString, room: u32, reply: ReplyXattr)
     call.run(
         Place::Lane(place.lane()),
         reply,
-        move |_| {
-            let found = node.xattrs()?.into_iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| value).ok_or_else(|| missing(&name))
-        },
+        move |_| node.xattr(&name)?.ok_or_else(|| missing(&name)),
         move |_, reply, value| reply::xattr(reply, room, &value),
     );
 }

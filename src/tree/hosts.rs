@@ -99,7 +99,8 @@ fn is_host(text: &str) -> bool {
         Some((host, port)) if host.starts_with('[') == host.ends_with(']') => (host, Some(port)),
         _ => (text, None),
     };
-    if port.is_some_and(|port| port.len() > 5 || port.parse::<u16>().is_err()) || text.len() > MAX_HOST {
+    let number = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    if !port.is_none_or(number) || text.len() > MAX_HOST {
         return false;
     }
     if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
