@@ -9,17 +9,25 @@ pub mod common;
 mod completions;
 mod copy;
 mod cp;
+mod daemon;
 mod exit;
+mod fstab;
 pub mod log;
 mod ls;
+mod mount;
 mod open;
+mod options;
 mod out;
+mod presence;
 mod progress;
 mod show;
+mod signals;
 pub mod size;
 mod stat;
 mod status;
+mod systemd;
 mod tree;
+mod umount;
 mod version;
 
 pub use common::Common;
@@ -46,6 +54,8 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Mount(mount::MountArgs),
+    Umount(umount::UmountArgs),
     Ls(ls::LsArgs),
     Cat(cat::CatArgs),
     Cp(cp::CpArgs),
@@ -58,7 +68,13 @@ enum Command {
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let arguments = match fstab::read(&arguments) {
+        Some(fstab::Call::Fake) => return ExitCode::SUCCESS,
+        Some(fstab::Call::Mount(arguments)) => arguments,
+        None => arguments,
+    };
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help into a closed pipe is no failure.
@@ -86,6 +102,9 @@ impl Command {
             log::start(common.log_format, common.log_file.as_deref(), level)
         };
         match self {
+            // It starts its log itself, once its options and its process are settled.
+            Command::Mount(args) => ("mount", mount::run(args, debug)),
+            Command::Umount(args) => ("umount", umount::run(args)),
             Command::Ls(args) => ("ls", start(&args.common).and_then(|()| ls::run(args))),
             Command::Cat(args) => ("cat", start(&args.common).and_then(|()| cat::run(args))),
             Command::Cp(args) => ("cp", start(&args.common).and_then(|()| cp::run(args))),
