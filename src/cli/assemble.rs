@@ -5,8 +5,11 @@ use crate::error::Result;
 use crate::journal::Journal;
 use crate::net::env::Env;
 use crate::net::http::{Config as HttpConfig, Http};
-use crate::remote::layout::{self, Layout};
 use crate::remote::oci::{Oci, Options as OciOptions};
+use crate::remote::{
+    self,
+    layout::{self, Layout},
+};
 use crate::source::Source;
 use crate::store::{Config as StoreConfig, Store};
 use crate::tree::control::{Control, Info};
@@ -24,13 +27,18 @@ pub struct Assembled {
     pub store: Arc<Store>,
     /// What is remembered of errors and requests.
     pub journal: Arc<Journal>,
+    /// Asks the remote whether it is there and lets us in. Nothing where offline, or where there is no one remote.
+    pub ping: Ping,
 }
+
+/// A question to a remote: see [`Assembled::ping`].
+pub type Ping = Box<dyn Fn() -> Result<()> + Send + Sync>;
 
 /// Puts together what is mounted at `mountpoint` (as `.regfs/status` shows it). Starts threads, so it comes after any fork; reads the configuration
 /// and the cache's directory; sends nothing.
 pub fn assemble(source: &Source, options: &Common, mountpoint: &str) -> Result<Assembled> {
     let stack = Stack::new(options)?;
-    let tree = stack.tree(source)?;
+    let (tree, ping) = stack.mount(source)?;
     let info = Info {
         source: source.to_string(),
         mountpoint: mountpoint.to_owned(),
@@ -38,7 +46,7 @@ pub fn assemble(source: &Source, options: &Common, mountpoint: &str) -> Result<A
         offline: options.offline,
     };
     let root = Control::new(tree, stack.journal.clone(), stack.store.clone(), info);
-    Ok(Assembled { root, store: stack.store, journal: stack.journal })
+    Ok(Assembled { root, store: stack.store, journal: stack.journal, ping })
 }
 
 /// What the trees of several sources share.
@@ -77,21 +85,33 @@ impl Stack {
 
     /// The tree of a source.
     pub(crate) fn tree(&self, source: &Source) -> Result<Arc<dyn Dir>> {
+        Ok(self.mount(source)?.0)
+    }
+
+    /// The tree of a source, and the question whether it is there.
+    fn mount(&self, source: &Source) -> Result<(Arc<dyn Dir>, Ping)> {
+        let nothing: Ping = Box::new(|| Ok(()));
         match source {
-            Source::Registry { host, repository: None } => Ok(self.wire()?.registry(host)?),
-            Source::Registry { host, repository: Some(repository) } => {
-                Ok(self.wire()?.registry(host)?.rooted(repository))
+            Source::Registry { host, repository } => {
+                let wire = self.wire()?;
+                let (registry, remote) = wire.registry(host)?;
+                let tree = match repository {
+                    Some(repository) => registry.rooted(repository),
+                    None => registry,
+                };
+                let ping: Ping = Box::new(move || remote::Registry::ping(&remote));
+                Ok((tree, if self.options.offline { nothing } else { ping }))
             }
             Source::All => {
                 let wire = self.wire()?;
                 let (known, options) = (wire.http.known_hosts(), wire.options.clone());
-                let connect = move |host: &str| Ok(wire.registry(host)? as Arc<dyn Dir>);
-                Ok(Hosts::new(known, Box::new(connect), options))
+                let connect = move |host: &str| Ok(wire.registry(host)?.0 as Arc<dyn Dir>);
+                Ok((Hosts::new(known, Box::new(connect), options), nothing))
             }
             Source::Layout(path) => {
                 let layout = Arc::new(Layout::open(path)?);
                 let tree = Registry::new(layout, self.store.clone(), self.tree_options());
-                Ok(tree.rooted(&layout::repository()?))
+                Ok((tree.rooted(&layout::repository()?), nothing))
             }
         }
     }
@@ -126,9 +146,10 @@ impl Stack {
 }
 
 impl Wire {
-    /// The tree of one registry.
-    fn registry(&self, host: &str) -> Result<Arc<Registry>> {
+    /// The tree of one registry, and the registry itself.
+    fn registry(&self, host: &str) -> Result<(Arc<Registry>, Oci)> {
         let remote = Oci::new(self.http.host(host)?, OciOptions::default());
-        Ok(Registry::new(Arc::new(remote), self.store.clone(), self.options.clone()))
+        let tree = Registry::new(Arc::new(remote.clone()), self.store.clone(), self.options.clone());
+        Ok((tree, remote))
     }
 }
