@@ -107,7 +107,8 @@ impl Answer {
 
     /// The whole body, decoded if the server compressed it; `TooBig` over `limit` bytes.
     pub fn bytes(mut self, limit: u64) -> Result<Bytes> {
-        let words = self.body.as_ref().map(|body| body.reply.record.words()).unwrap_or_default();
+        let Some(body) = &self.body else { return Ok(Bytes::new()) };
+        let words = body.reply.record.words();
         let too_big = || Error::new(Kind::TooBig, format!("{words}: the answer is over the limit of {limit} bytes"));
         let length = self.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > limit) {

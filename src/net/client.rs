@@ -75,6 +75,13 @@ fn build(env: &Env, trust: &Trust, check: bool, connect: Duration) -> Result<Cli
     builder.build().map_err(|error| Error::with(Kind::Io, "build an HTTP client", error))
 }
 
+/// Whether some requests may go through a proxy.
+pub(super) fn is_proxied(env: &Env) -> bool {
+    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"]
+        .iter()
+        .any(|name| env.var(name).is_some())
+}
+
 /// The proxies of the environment: by scheme first, then `ALL_PROXY`; none for what `NO_PROXY` lists.
 fn proxies(env: &Env) -> Result<Vec<Proxy>> {
     let var = |name: &str| {

@@ -5,11 +5,13 @@
 
 use super::answer::Answer;
 use super::ask::Ask;
+use super::client;
 use super::courier::Courier;
 use super::exchange::Exchange;
 use super::http::Http;
 use super::mirrors::Endpoint;
 use super::origin::{self, Named};
+use super::probe::{self, Speaks};
 use super::targets::Targets;
 use super::wire::{self, Fault, Reply};
 use crate::error::{Error, Kind, Result};
@@ -24,7 +26,7 @@ use url::Url;
 const MAX_BLOBS: usize = 32;
 /// Other questions in flight per host.
 const MAX_METADATA: usize = 16;
-/// How long a handshake may take where it only tells whether TLS is spoken at all.
+/// How long a peer may take to show whether it speaks TLS.
 const PROBE: Duration = Duration::from_secs(3);
 /// What is left for the other endpoints, or to say what was wrong, when the last one has used up its time.
 const GRACE: Duration = Duration::from_secs(1);
@@ -183,33 +185,45 @@ impl Host {
 
     /// One endpoint, over the scheme that it speaks.
     async fn at(&self, question: &Question<'_>, endpoint: &Endpoint) -> Result<Reply, Fault> {
-        let authority = origin::authority(&endpoint.base);
         let lax = self.http.config.insecure || endpoint.insecure || origin::is_loopback(&endpoint.base);
-        let known = match endpoint.scheme_known || !lax {
-            true => Some(endpoint.base.scheme() == "https"),
-            false => self.http.schemes.https(&authority),
+        if endpoint.scheme_known || !lax {
+            return self.over(question, endpoint, endpoint.base.clone(), false).await;
+        }
+        let authority = origin::authority(&endpoint.base);
+        let mut clear = endpoint.base.clone();
+        let _ = clear.set_scheme("http");
+        let over_tls = self.over(question, endpoint, endpoint.base.clone(), true);
+        let speaks = match self.http.schemes.https(&authority) {
+            Some(true) => Speaks::Tls,
+            Some(false) => Speaks::Clear,
+            // A proxy would have to be asked to connect: there, the first request shows it.
+            None if client::is_proxied(&self.http.config.env) => Speaks::Unknown,
+            None => probe::greet(&endpoint.base, PROBE.min(self.http.config.timeout / 4)).await,
         };
-        if known == Some(true) || known.is_none() {
-            let probe = known.is_none();
-            let result = self.over(question, endpoint, endpoint.base.clone(), probe).await;
-            match result {
-                Err(fault) if probe && fault.no_tls => {}
-                result => {
-                    if probe && result.is_ok() {
-                        self.http.schemes.learn(authority, true);
-                    }
-                    return result;
-                }
+        match speaks {
+            Speaks::Tls => {
+                self.http.schemes.learn(authority, true);
+                self.over(question, endpoint, endpoint.base.clone(), false).await
             }
+            Speaks::Clear => {
+                self.http.schemes.learn(authority, false);
+                self.over(question, endpoint, clear, false).await
+            }
+            Speaks::Closed => match self.over(question, endpoint, clear, false).await {
+                Err(fault) if fault.again => over_tls.await,
+                result => {
+                    self.http.schemes.learn(authority, false);
+                    result
+                }
+            },
+            Speaks::Unknown => match over_tls.await {
+                // Without a port, clear HTTP is at another one.
+                Err(fault) if fault.no_tls || (fault.again && endpoint.base.port().is_none()) => {
+                    self.over(question, endpoint, clear, false).await
+                }
+                result => result,
+            },
         }
-        let mut base = endpoint.base.clone();
-        let _ = base.set_scheme("http");
-        let result = self.over(question, endpoint, base, false).await;
-        // Whatever it says, it says it in HTTP.
-        if known.is_none() && !matches!(&result, Err(fault) if fault.again) {
-            self.http.schemes.learn(authority, false);
-        }
-        result
     }
 
     async fn over(&self, question: &Question<'_>, endpoint: &Endpoint, base: Url, probe: bool) -> Result<Reply, Fault> {

@@ -24,6 +24,7 @@ mod host;
 mod inflate;
 mod memory;
 mod origin;
+mod probe;
 mod record;
 mod redirect;
 mod retry;

@@ -159,8 +159,6 @@ fn fault(record: &Record, url: &Url, error: &reqwest::Error) -> Fault {
             return tls_fault(tls, &host, say);
         }
     }
-    // More than one of them: what the handshake met is wrapped in what the connection tells of it.
-    let mut io = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>());
     if error.is_timeout() {
         let words = format!("no connection to {host} in {}", seconds(record.took()));
         return Fault { error: say(Kind::Timeout, words), again: true, no_tls: url.scheme() == "https" };
@@ -168,9 +166,11 @@ fn fault(record: &Record, url: &Url, error: &reqwest::Error) -> Fault {
     let last = last_cause(error);
     if error.is_connect() {
         // A peer that closes in the midst of the handshake: this is how many plain servers answer it.
-        let no_tls = url.scheme() == "https"
-            && io
-                .any(|io| matches!(io.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset));
+        // Any of them: what the handshake met is wrapped in what the connection tells of it.
+        let closed = causes(error)
+            .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+            .any(|io| matches!(io.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset));
+        let no_tls = url.scheme() == "https" && closed;
         let words = if error.is_dns() {
             format!("the name {} is not known ({last})", url.host_str().unwrap_or_default())
         } else {
