@@ -34,7 +34,7 @@ pub(super) enum Found {
     /// The image's manifest, or one below it.
     Manifest(Arc<Snapshot>),
     /// A blob that one of them names.
-    Blob(Piece),
+    Blob(Box<Piece>),
 }
 
 impl Metadata {
@@ -176,7 +176,7 @@ impl Metadata {
         if let Some(manifest) = manifests().find(|manifest| manifest.digest == *digest) {
             return Ok(Some(Found::Manifest(manifest.clone())));
         }
-        Ok(manifests().find_map(|manifest| manifest.piece(digest)).map(Found::Blob))
+        Ok(manifests().find_map(|manifest| manifest.piece(digest)).map(|piece| Found::Blob(Box::new(piece))))
     }
 
     fn find_at_hand(
@@ -190,7 +190,7 @@ impl Metadata {
             return Some(Found::Manifest(image.clone()));
         }
         if let Some(piece) = image.piece(digest) {
-            return Some(Found::Blob(piece));
+            return Some(Found::Blob(Box::new(piece)));
         }
         let depth = depth.checked_sub(1)?;
         image.children().iter().find_map(|child| {

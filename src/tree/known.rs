@@ -1,7 +1,7 @@
 //! What outlives a mount: which repositories of a registry were there, and what their tags named.
 //!
-//! Promises: at most [`MAX_FACTS`] facts, the least recently learnt forgotten first; written at most once a
-//! [`SAVE_INTERVAL`] and when dropped; a document that is damaged, too large or of another version is as good as
+//! Promises: at most [`MAX_FACTS`] facts, the least recently learnt forgotten first; what is learnt is written within
+//! a [`SAVE_INTERVAL`], and no more often; a document that is damaged, too large or of another version is as good as
 //! none. Facts are hints: they spare transfers, name things offline, and list what a registry will not list.
 
 use crate::digest::Digest;
@@ -72,17 +72,26 @@ struct Document {
     facts: Vec<Fact>,
 }
 
+/// A repository, or a tag of it.
+type Name = (Repository, Option<Tag>);
+
 /// The facts of one registry.
-pub(super) struct Known {
+pub(super) struct Known(Arc<Kept>);
+
+struct Kept {
     store: Arc<Store>,
     key: String,
     state: Mutex<State>,
+    /// Held while the document is made and written, so that an older one never replaces a newer. Taken before `state`.
+    writing: Mutex<()>,
 }
 
 struct State {
     /// A repository without a tag is known to exist; a tag is known to have named something.
-    facts: LruCache<(Repository, Option<Tag>), Option<Named>>,
+    facts: LruCache<Name, Option<Named>>,
     changed: bool,
+    /// Somebody sleeps until it is time to write.
+    is_awaited: bool,
     saved: Option<Instant>,
 }
 
@@ -94,11 +103,12 @@ impl Known {
         for (name, named) in store.recall(&key).map_or_else(Vec::new, |document| read(&document)) {
             facts.put(name, named);
         }
-        Known { store, key, state: Mutex::new(State { facts, changed: false, saved: None }) }
+        let state = Mutex::new(State { facts, changed: false, is_awaited: false, saved: None });
+        Known(Arc::new(Kept { store, key, state, writing: Mutex::default() }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Every repository of which something is known, sorted.
@@ -116,7 +126,7 @@ impl Known {
     /// The tags of a repository that are known, and what they named, the most recently learnt first.
     pub(super) fn tags(&self, repository: &Repository) -> Vec<(Tag, Named)> {
         let state = self.lock();
-        let of = |((known, tag), named): (&(Repository, Option<Tag>), &Option<Named>)| {
+        let of = |((known, tag), named): (&Name, &Option<Named>)| {
             if known != repository { None } else { tag.clone().zip(named.clone()) }
         };
         state.facts.iter().filter_map(of).collect()
@@ -155,25 +165,52 @@ impl Known {
         self.change(|facts| facts.pop(&(repository.clone(), Some(tag.clone()))).is_some());
     }
 
-    fn change(&self, change: impl FnOnce(&mut LruCache<(Repository, Option<Tag>), Option<Named>>) -> bool) {
+    fn change(&self, change: impl FnOnce(&mut LruCache<Name, Option<Named>>) -> bool) {
         let mut state = self.lock();
         state.changed |= change(&mut state.facts);
-        let due = state.saved.is_none_or(|saved| saved.elapsed() >= SAVE_INTERVAL);
+        let wait = state.saved.map_or(Duration::ZERO, |saved| SAVE_INTERVAL.saturating_sub(saved.elapsed()));
+        if !state.changed || state.is_awaited {
+            return;
+        }
+        state.is_awaited = !wait.is_zero();
         drop(state);
-        if due {
-            self.save();
+        if wait.is_zero() {
+            return self.0.save();
+        }
+        let kept = Arc::downgrade(&self.0);
+        let later = move || {
+            std::thread::sleep(wait);
+            if let Some(kept) = kept.upgrade() {
+                kept.save();
+            }
+        };
+        // Without a thread it is written with the next change, or at the end.
+        if std::thread::Builder::new().name("regfs-names".to_owned()).spawn(later).is_err() {
+            self.lock().is_awaited = false;
         }
     }
 
     /// Writes what changed since it was last written.
     pub(super) fn save(&self) {
+        self.0.save();
+    }
+}
+
+impl Kept {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn save(&self) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.lock();
+        state.is_awaited = false;
         if !state.changed {
             return;
         }
         state.changed = false;
         state.saved = Some(Instant::now());
-        let fact = |((repository, tag), named): (&(Repository, Option<Tag>), &Option<Named>)| Fact {
+        let fact = |((repository, tag), named): (&Name, &Option<Named>)| Fact {
             repository: repository.to_string(),
             tag: tag.as_ref().map(Tag::to_string),
             named: named.clone(),
@@ -182,19 +219,19 @@ impl Known {
         drop(state);
         match serde_json::to_vec(&document) {
             Ok(bytes) => self.store.remember(&self.key, &bytes),
-            Err(error) => log::debug!("what is known of {} cannot be written: {error}", self.key),
+            Err(error) => log::debug!("the {} cannot be written: {error}", self.key),
         }
     }
 }
 
-impl Drop for Known {
+impl Drop for Kept {
     fn drop(&mut self) {
         self.save();
     }
 }
 
 /// The facts of a document, from the least to the most recently learnt; what cannot be read is left out.
-fn read(document: &[u8]) -> Vec<((Repository, Option<Tag>), Option<Named>)> {
+fn read(document: &[u8]) -> Vec<(Name, Option<Named>)> {
     if document.len() > MAX_DOCUMENT {
         return Vec::new();
     }
@@ -236,6 +273,29 @@ mod tests {
             read_back.iter().map(|((repository, tag), _)| format!("{repository} {tag:?}")).collect();
         assert_eq!(shown, ["a None", "a/b Some(v1)"]);
         assert_eq!(read_back[1].1.as_ref().map(|named| named.size), Some(3));
+    }
+
+    #[test]
+    fn what_is_learnt_is_written_soon_though_nothing_more_happens() {
+        let journal = Arc::new(crate::journal::Journal::new());
+        let config = crate::store::Config {
+            dir: None,
+            disk_bytes: 0,
+            memory_bytes: 1 << 20,
+            verify: crate::store::Verify::Lazy,
+            journal,
+        };
+        let store = Store::open(config).expect("store");
+        let known = Known::open(store.clone(), "registry.test");
+        for name in ["a", "b", "c"] {
+            known.learn_repository(&name.parse().expect("repository"));
+        }
+        let since = Instant::now();
+        while Known::open(store.clone(), "registry.test").repositories().len() < 3 {
+            assert!(since.elapsed() < 10 * SAVE_INTERVAL, "it was never written");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        drop(known);
     }
 
     #[test]

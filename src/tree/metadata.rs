@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 const MAX_TAG_NAMES: u64 = 200_000;
 /// Tags whose digest is kept.
 const MAX_NAMED: u64 = 40_000;
-/// Bytes of manifests kept parsed, roughly.
+/// Bytes of manifests kept parsed, roughly; the largest one that is read has to fit.
 const MAX_SNAPSHOTS: u64 = 24 << 20;
 /// Blobs whose size is kept.
 const MAX_SIZES: u64 = 50_000;

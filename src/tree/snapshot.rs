@@ -67,7 +67,7 @@ impl Snapshot {
 
     /// Roughly what it takes in memory: the bytes, and what was parsed out of them.
     pub(super) fn weight(&self) -> u64 {
-        4 * self.size() + 1024
+        2 * self.size() + 1024
     }
 
     /// Whether its bytes hash to its digest, so that it can stand in an image layout: all but schema1's do.

@@ -83,7 +83,7 @@ impl Blobs {
     fn node(&self, found: Found) -> Node {
         match found {
             Found::Manifest(manifest) => Fixed::manifest(&manifest, None, FOREVER),
-            Found::Blob(piece) => BlobFile::node(&self.image.metadata, &self.image.repository, piece, None, FOREVER),
+            Found::Blob(piece) => BlobFile::node(&self.image.metadata, &self.image.repository, *piece, None, FOREVER),
         }
     }
 }
@@ -119,7 +119,7 @@ impl Dir for Blobs {
                     return Err(too_many("blobs of one image", MAX_BLOBS));
                 }
                 let digest = piece.descriptor.digest.clone();
-                nodes.entry(digest).or_insert_with(|| self.node(Found::Blob(piece)));
+                nodes.entry(digest).or_insert_with(|| self.node(Found::Blob(Box::new(piece))));
             }
         }
         let own = nodes.into_iter().filter(|(digest, _)| digest.algorithm() == self.algorithm);

@@ -292,6 +292,9 @@ impl Dir for Image {
         if !name.to_str().is_some_and(|name| name.starts_with("user.oci.")) {
             return Ok(None);
         }
+        if name == "user.oci.digest" {
+            return self.digest().map(|(digest, _)| Some(digest.as_str().into()));
+        }
         let image = self.load()?.image;
         let xattrs = oci_xattrs(&image.digest, &image.media_type, image.annotations());
         Ok(xattrs.into_iter().find_map(|(own, value)| (own == name).then_some(value)))
