@@ -110,7 +110,9 @@ impl Stack {
             }
             Source::Layout(path) => {
                 let layout = Arc::new(Layout::open(path)?);
-                let tree = Registry::new(layout, self.store.clone(), self.tree_options());
+                // Its files are here: there is nothing to be offline from.
+                let options = tree::Options { offline: false, ..self.tree_options() };
+                let tree = Registry::new(layout, self.store.clone(), options);
                 Ok((tree.rooted(&layout::repository()?), nothing))
             }
         }
