@@ -1,6 +1,6 @@
 //! Blobs by Range from registries that lie, redirect, break off and compress (protocols.md 51 to 64).
 
-use crate::connect::{TIMEOUT, connect, descriptor, repository, with};
+use crate::connect::{Client, TIMEOUT, connect, descriptor, repository, with};
 use crate::suite::{collect, reads_anywhere};
 use crate::support::content::Content;
 use crate::support::fake::{Fault, Options, Ranges, Redirect, Registry, Rule, What};
@@ -10,7 +10,7 @@ use regfs::digest::Digest;
 use regfs::error::{Error, Kind};
 use regfs::read_at::ReadAt;
 use regfs::remote::Registry as _;
-use regfs::remote::oci::{self, Oci};
+use regfs::remote::oci;
 use regfs::span::Span;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ const SIZE: u64 = 1_000_000;
 
 struct Held {
     fake: Registry,
-    client: Oci,
+    client: Client,
     content: Content,
     digest: Digest,
     blob: Arc<dyn ReadAt>,

@@ -7,24 +7,39 @@ use regfs::net::env::Env;
 use regfs::net::http::{Config, Http};
 use regfs::remote::oci::{Oci, Options};
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Long enough for a busy machine, short enough to wait for.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A client; configuration may be read at any time, so it is kept as long.
+pub(crate) struct Client {
+    oci: Oci,
+    _directory: tempfile::TempDir,
+}
+
+impl Deref for Client {
+    type Target = Oci;
+
+    fn deref(&self) -> &Oci {
+        &self.oci
+    }
+}
+
 /// A client without credentials.
-pub(crate) fn connect(host: &str) -> Oci {
+pub(crate) fn connect(host: &str) -> Client {
     with(host, None, Options::default(), TIMEOUT)
 }
 
 /// A client of the user with this password, from a docker config.json.
-pub(crate) fn connect_as(host: &str, user: &str, password: &str) -> Oci {
+pub(crate) fn connect_as(host: &str, user: &str, password: &str) -> Client {
     with(host, Some((user, password)), Options::default(), TIMEOUT)
 }
 
 /// A client with all choices.
-pub(crate) fn with(host: &str, credentials: Option<(&str, &str)>, options: Options, timeout: Duration) -> Oci {
+pub(crate) fn with(host: &str, credentials: Option<(&str, &str)>, options: Options, timeout: Duration) -> Client {
     use base64::Engine as _;
     let directory = tempfile::tempdir().expect("tempdir");
     let mut vars = BTreeMap::new();
@@ -37,11 +52,7 @@ pub(crate) fn with(host: &str, credentials: Option<(&str, &str)>, options: Optio
     let env = Env { vars, ..Env::default() };
     let journal = Arc::new(Journal::new());
     let http = Http::new(Config { timeout, insecure: false, offline: false, journal, env }).expect("http");
-    let oci = Oci::new(http.host(host).expect("host"), options);
-    // Configuration may be read until the first requests are over.
-    let _ = regfs::remote::Registry::ping(&oci);
-    drop(directory);
-    oci
+    Client { oci: Oci::new(http.host(host).expect("host"), options), _directory: directory }
 }
 
 /// A repository name.

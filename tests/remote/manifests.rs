@@ -1,6 +1,6 @@
 //! Manifests: what tags name, what digests say, what types mean (protocols.md 39 to 48).
 
-use crate::connect::{connect, repository, tag};
+use crate::connect::{Client, connect, repository, tag};
 use crate::support::client::Ask;
 use crate::support::fake::{DigestHeader, Fault, Options, Registry, Rule, What};
 use crate::support::http::Cut;
@@ -21,7 +21,7 @@ fn image() -> Image {
 }
 
 /// A fake with one manifest, tagged `v1` in `a`.
-fn holding(image: &Image, options: Options) -> (Registry, Oci) {
+fn holding(image: &Image, options: Options) -> (Registry, Client) {
     let fake = Registry::with(options);
     fake.put("a", "v1", image);
     let client = connect(&fake.host());

@@ -25,15 +25,15 @@ fn docker_registry() {
     let server = DockerRegistry::plain();
     fixture.push(&server.host(), false);
     let client = connect(&server.host());
-    Remote::new(&client).conforms(&fixture);
-    lists_odd_names(&client);
+    Remote::new(&*client).conforms(&fixture);
+    lists_odd_names(&*client);
 }
 
 #[test]
 fn docker_registry_with_passwords() {
     let fixture = Fixture::new();
     let (_open, server) = filled(&fixture, |_| Docker { auth: DockerAuth::basic(), ..Docker::default() });
-    Remote::new(&connect_as(&server.host(), "me", "pass:wo rd")).conforms(&fixture);
+    Remote::new(&*connect_as(&server.host(), "me", "pass:wo rd")).conforms(&fixture);
     let stranger = connect_as(&server.host(), "me", "wrong");
     assert_eq!(stranger.ping().expect_err("refused").kind(), Kind::Denied);
     let listed = stranger.repositories().expect("a listing that is refused is empty");
@@ -45,7 +45,7 @@ fn docker_registry_with_tokens() {
     let fixture = Fixture::new();
     let tokens = TokenServer::start();
     let (_open, server) = filled(&fixture, |_| Docker { auth: DockerAuth::bearer(&tokens), ..Docker::default() });
-    Remote::new(&connect_as(&server.host(), "me", "secret")).conforms(&fixture);
+    Remote::new(&*connect_as(&server.host(), "me", "secret")).conforms(&fixture);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn docker_registry_that_redirects_to_an_object_store() {
         redirect: Some(objects.url("/")),
         ..Docker::default()
     });
-    Remote::new(&connect(&server.host())).conforms(&fixture);
+    Remote::new(&*connect(&server.host())).conforms(&fixture);
     assert!(objects.access_log().contains(" 206 "), "parts came from the object store");
 }
 
@@ -71,7 +71,7 @@ fn docker_registry_as_a_pull_through_cache() {
     fixture.push(&origin.host(), false);
     let server = DockerRegistry::start(Docker { proxy: Some(origin.url("")), ..Docker::default() });
     let client = connect(&server.host());
-    let remote = Remote { lists_all: false, ..Remote::new(&client) };
+    let remote = Remote { lists_all: false, ..Remote::new(&*client) };
     // Cold, then with what the first run left in the cache.
     remote.conforms(&fixture);
     remote.conforms(&fixture);
@@ -84,7 +84,7 @@ fn docker_registry_behind_a_front_that_compresses() {
     fixture.push(&server.host(), false);
     let front = Nginx::gzip(&server.host());
     let client = connect(&front.host());
-    Remote { tells_sizes: false, ..Remote::new(&client) }.conforms(&fixture);
+    Remote { tells_sizes: false, ..Remote::new(&*client) }.conforms(&fixture);
 }
 
 #[test]
@@ -93,8 +93,8 @@ fn ferro() {
     let server = Ferro::start();
     fixture.push(&server.host(), true);
     let client = connect(&server.host());
-    Remote { knows_absence: false, ..Remote::new(&client) }.conforms(&fixture);
-    lists_odd_names(&client);
+    Remote { knows_absence: false, ..Remote::new(&*client) }.conforms(&fixture);
+    lists_odd_names(&*client);
 }
 
 /// The suite over the fake with a referrers API and these options.
@@ -109,8 +109,8 @@ macro_rules! fakes {
             let registry = fake::Registry::with(options);
             fixture.put(&registry);
             let client = connect(&registry.host());
-            Remote::new(&client).conforms(&fixture);
-            lists_odd_names(&client);
+            Remote::new(&*client).conforms(&fixture);
+            lists_odd_names(&*client);
         }
     )*};
 }
