@@ -52,7 +52,7 @@ pub(crate) fn with(host: &str, credentials: Option<(&str, &str)>, options: Optio
     let env = Env { vars, ..Env::default() };
     let journal = Arc::new(Journal::new());
     let http = Http::new(Config { timeout, insecure: false, offline: false, journal, env }).expect("http");
-    Client { oci: Oci::new(http.host(host).expect("host"), options), _directory: directory }
+    Client { oci: Oci::new(http.host(&format!("http://{host}")).expect("host"), options), _directory: directory }
 }
 
 /// A repository name.
