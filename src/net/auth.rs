@@ -29,7 +29,14 @@ const KEPT_NONE: Duration = Duration::from_secs(10);
 /// What is remembered of endpoints and scopes; past it everything is learnt anew.
 const MAX_REMEMBERED: usize = 10_000;
 
-type Found = (Option<Arc<Credential>>, Instant);
+/// What the user has for a host or a repository.
+#[derive(Clone)]
+struct Found {
+    credential: Option<Arc<Credential>>,
+    /// Whether other repositories of the host may have others.
+    differs: bool,
+    until: Instant,
+}
 
 /// What is known of credentials, challenges and tokens.
 pub(super) struct Auth {
@@ -253,27 +260,44 @@ impl Auth {
         }
     }
 
-    /// What the user has for this endpoint and repository.
+    /// What the user has for this endpoint and repository. Looked up once per host where no file has paths as keys: a
+    /// helper is not run for every repository.
     async fn credential(&self, asked: &Asked<'_>) -> Result<Option<Arc<Credential>>> {
-        let key = (asked.endpoint.host(), asked.repository());
+        let found = self.find(asked.endpoint.host(), None).await?;
+        match asked.repository() {
+            Some(repository) if found.differs => {
+                Ok(self.find(asked.endpoint.host(), Some(repository)).await?.credential)
+            }
+            _ => Ok(found.credential),
+        }
+    }
+
+    async fn find(&self, host: String, repository: Option<String>) -> Result<Found> {
+        let key = (host, repository);
         let env = Arc::clone(&self.env);
         let look = || async {
             let (host, repository) = key.clone();
             // Reads files and may run a helper: not on a thread that drives sockets.
-            let found = tokio::task::spawn_blocking(move || credentials::lookup(&env, &host, repository.as_deref()))
+            let look_up = move || {
+                let differs = credentials::differ_by_repository(&env, &host);
+                credentials::lookup(&env, &host, repository.as_deref()).map(|credential| (credential, differs))
+            };
+            let (credential, differs) = tokio::task::spawn_blocking(look_up)
                 .await
                 .map_err(|error| runtime::died("look up credentials", error))??;
-            let kept = if found.is_some() { KEPT } else { KEPT_NONE };
-            Ok((found.map(Arc::new), Instant::now() + kept))
+            let kept = if credential.is_some() { KEPT } else { KEPT_NONE };
+            Ok(Found { credential: credential.map(Arc::new), differs, until: Instant::now() + kept })
         };
-        let ((found, _), _) = self.found.get(&key, |(_, until)| Instant::now() < *until, look).await?;
+        let (found, _) = self.found.get(&key, |found| Instant::now() < found.until, look).await?;
         Ok(found)
     }
 
     /// Looks again next time: the user may log in anew.
     async fn refused(&self, asked: &Asked<'_>, credential: &Arc<Credential>) {
-        let key = (asked.endpoint.host(), asked.repository());
-        self.found.forget(&key, |(found, _)| found.as_ref() == Some(credential)).await;
+        for repository in [None, asked.repository()] {
+            let key = (asked.endpoint.host(), repository);
+            self.found.forget(&key, |found| found.credential.as_ref() == Some(credential)).await;
+        }
     }
 }
 

@@ -1,15 +1,16 @@
 //! Connection pools: one client per way of trusting a peer, built once, with the user's proxies.
 //!
 //! Promises: HTTP/1.1 only (one body per connection, as fast as the socket), no redirects, retries, cookies or
-//! decoding behind the caller's back. Knows `HTTP_PROXY` and its kin, and what an endpoint's certificates are for.
+//! decoding behind the caller's back. Knows what an endpoint's certificates are for.
 
 use super::env::Env;
 use super::mirrors::{ClientFiles, Endpoint};
+use super::proxies::Proxies;
 use super::tls::{self, Pem, Trust};
 use super::unchecked::Unchecked;
 use crate::error::{Error, Kind, Result};
 use reqwest::redirect::Policy;
-use reqwest::{Client, NoProxy, Proxy};
+use reqwest::{Client, Proxy};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -40,7 +41,14 @@ struct Key {
 
 impl Clients {
     /// The client for an endpoint, connecting within `connect`; `check`: whether certificates are checked.
-    pub(super) fn get(&self, env: &Env, endpoint: &Endpoint, check: bool, connect: Duration) -> Result<Client> {
+    pub(super) fn get(
+        &self,
+        env: &Env,
+        proxies: &Proxies,
+        endpoint: &Endpoint,
+        check: bool,
+        connect: Duration,
+    ) -> Result<Client> {
         let client = |ClientFiles { cert, key }: &ClientFiles| (cert.clone(), key.clone());
         let client = endpoint.client.iter().map(client).collect();
         let key = Key { host: endpoint.host(), check, connect, ca: endpoint.ca.clone(), client };
@@ -49,14 +57,15 @@ impl Clients {
             return Ok(client.clone());
         }
         // Under the lock: the first requests of a mount come all at once, and one reading of files is enough.
-        let client = build(env, &tls::for_endpoint(env, endpoint)?, check, connect)?;
+        let client = build(env, proxies, &tls::for_endpoint(env, endpoint)?, check, connect)?;
         clients.insert(key, client.clone());
         Ok(client)
     }
 }
 
-fn build(env: &Env, trust: &Trust, check: bool, connect: Duration) -> Result<Client> {
-    let mut builder = Client::builder()
+fn build(env: &Env, proxies: &Proxies, trust: &Trust, check: bool, connect: Duration) -> Result<Client> {
+    let proxies = proxies.clone();
+    Client::builder()
         .tls_backend_preconfigured(secure(env, trust, check)?)
         .http1_only()
         .tcp_nodelay(true)
@@ -68,42 +77,10 @@ fn build(env: &Env, trust: &Trust, check: bool, connect: Duration) -> Result<Cli
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(MAX_IDLE)
         // The proxies are those of the given environment, not of the process.
-        .no_proxy();
-    for proxy in proxies(env)? {
-        builder = builder.proxy(proxy);
-    }
-    builder.build().map_err(|error| Error::with(Kind::Io, "build an HTTP client", error))
-}
-
-/// Whether some requests may go through a proxy.
-pub(super) fn is_proxied(env: &Env) -> bool {
-    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"]
-        .iter()
-        .any(|name| env.var(name).is_some())
-}
-
-/// The proxies of the environment: by scheme first, then `ALL_PROXY`; none for what `NO_PROXY` lists.
-fn proxies(env: &Env) -> Result<Vec<Proxy>> {
-    let var = |name: &str| {
-        [name.to_ascii_lowercase(), name.to_owned()]
-            .into_iter()
-            .find_map(|name| env.var(&name).map(str::trim).map(|value| (name.clone(), value)))
-            .filter(|(_, value)| !value.is_empty())
-    };
-    let except = var("NO_PROXY").and_then(|(_, list)| NoProxy::from_string(list));
-    let mut proxies = Vec::new();
-    for (name, make) in [
-        ("HTTP_PROXY", Proxy::http as fn(String) -> reqwest::Result<Proxy>),
-        ("HTTPS_PROXY", Proxy::https),
-        ("ALL_PROXY", Proxy::all),
-    ] {
-        let Some((name, value)) = var(name) else { continue };
-        let url = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
-        // The value is not repeated: it may hold a password.
-        let proxy = make(url).map_err(|_| Error::new(Kind::Invalid, format!("${name} is not the URL of a proxy")))?;
-        proxies.push(proxy.no_proxy(except.clone()));
-    }
-    Ok(proxies)
+        .no_proxy()
+        .proxy(Proxy::custom(move |url| proxies.of(url).cloned()))
+        .build()
+        .map_err(|error| Error::with(Kind::Io, "build an HTTP client", error))
 }
 
 /// TLS 1.2 and 1.3 with the authorities of the system and those of `trust`; ring is passed explicitly, so that

@@ -4,6 +4,7 @@
 //! origin was visited it is not sent any more, even if the way leads back (protocols.md item 57).
 
 use super::origin;
+use super::proxies::Proxies;
 use super::redirect::{self, MAX_HOPS};
 use super::wire::{self, Fault, Reply, Shot};
 use crate::error::{Error, Kind};
@@ -23,6 +24,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// What carries the requests of one exchange.
 pub(super) struct Courier<'a> {
     pub(super) client: Client,
+    pub(super) proxies: &'a Proxies,
     pub(super) journal: &'a Arc<Journal>,
     /// The remote's name in the journal.
     pub(super) remote: &'a str,
@@ -80,7 +82,8 @@ impl Courier<'_> {
 
     async fn send(&self, method: &Method, url: &Url, headers: HeaderMap, form: Option<String>) -> Result<Reply, Fault> {
         let (remote, method, deadline) = (self.remote, method.clone(), self.deadline);
-        wire::send(&self.client, self.journal, Shot { remote, method, url, headers, form, deadline }).await
+        let via = self.proxies.of(url).map(origin::authority);
+        wire::send(&self.client, self.journal, Shot { remote, method, url, headers, form, deadline, via }).await
     }
 
     /// Reads what is left of a small answer, so that its connection lives on.

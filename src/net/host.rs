@@ -5,7 +5,6 @@
 
 use super::answer::Answer;
 use super::ask::Ask;
-use super::client;
 use super::courier::Courier;
 use super::exchange::Exchange;
 use super::http::Http;
@@ -197,7 +196,7 @@ impl Host {
             Some(true) => Speaks::Tls,
             Some(false) => Speaks::Clear,
             // A proxy would have to be asked to connect: there, the first request shows it.
-            None if client::is_proxied(&self.http.config.env) => Speaks::Unknown,
+            None if self.http.proxies.of(&endpoint.base).is_some() => Speaks::Unknown,
             None => probe::greet(&endpoint.base, PROBE.min(self.http.config.timeout / 4)).await,
         };
         match speaks {
@@ -283,10 +282,17 @@ impl Host {
         if probe {
             connect = connect.min(PROBE);
         }
-        let client = self.http.clients.get(&config.env, endpoint, !(lax || endpoint.skip_verify), connect)?;
+        let client = self.http.clients.get(
+            &config.env,
+            &self.http.proxies,
+            endpoint,
+            !(lax || endpoint.skip_verify),
+            connect,
+        )?;
         let mirror = endpoint.is_mirror.then(|| endpoint.host());
         let courier = Courier {
             client,
+            proxies: &self.http.proxies,
             journal: &config.journal,
             remote: mirror.as_deref().unwrap_or(self.name()),
             deadline: question.deadline,

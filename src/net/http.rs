@@ -12,6 +12,7 @@ use super::host::State;
 use super::memory::{Dead, Schemes, Warnings, warning_text};
 use super::mirrors::Mirrors;
 use super::origin::Named;
+use super::proxies::Proxies;
 use super::runtime::Runtime;
 use super::wire::Reply;
 use crate::error::Result;
@@ -47,6 +48,7 @@ pub struct Http {
     pub(super) config: Config,
     pub(super) runtime: Runtime,
     pub(super) clients: Clients,
+    pub(super) proxies: Proxies,
     pub(super) mirrors: Mirrors,
     pub(super) auth: Auth,
     pub(super) schemes: Schemes,
@@ -60,11 +62,12 @@ impl Http {
     /// Reads configuration, starts the runtime, sends nothing.
     ///
     /// # Errors
-    /// `registries.conf` is unreadable or malformed; no thread can be started.
+    /// `registries.conf` is unreadable or malformed; a proxy variable is no URL; no thread can be started.
     pub fn new(config: Config) -> Result<Arc<Http>> {
         Ok(Arc::new(Http {
             runtime: Runtime::new()?,
             clients: Clients::default(),
+            proxies: Proxies::load(&config.env)?,
             mirrors: Mirrors::load(&config.env)?,
             auth: Auth::new(config.env.clone()),
             schemes: Schemes::default(),

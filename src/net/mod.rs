@@ -25,6 +25,7 @@ mod inflate;
 mod memory;
 mod origin;
 mod probe;
+mod proxies;
 mod record;
 mod redirect;
 mod retry;

@@ -86,6 +86,8 @@ pub(super) struct Shot<'a> {
     /// A form to post; reads have none.
     pub(super) form: Option<String>,
     pub(super) deadline: Instant,
+    /// The `host:port` of the proxy on the way, for words.
+    pub(super) via: Option<String>,
 }
 
 /// Sends one request and waits for the head of its answer.
@@ -105,7 +107,7 @@ pub(super) async fn send(client: &Client, journal: &Arc<Journal>, shot: Shot<'_>
             Ok(Reply { response, record, foreign: false })
         }
         Ok(Err(error)) => {
-            let fault = fault(&record, shot.url, &error);
+            let fault = fault(&record, shot.url, shot.via.as_deref(), &error);
             let mut words = fault.error.to_string();
             if let Some(rest) = words.strip_prefix(&format!("{}: ", record.words())) {
                 words = rest.to_owned();
@@ -151,7 +153,7 @@ pub(super) fn last_cause(error: &reqwest::Error) -> String {
     causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
-fn fault(record: &Record, url: &Url, error: &reqwest::Error) -> Fault {
+fn fault(record: &Record, url: &Url, via: Option<&str>, error: &reqwest::Error) -> Fault {
     let say = |kind, words: String| Error::new(kind, format!("{}: {words}", record.words()));
     let host = origin::authority(url);
     for cause in causes(error) {
@@ -159,8 +161,9 @@ fn fault(record: &Record, url: &Url, error: &reqwest::Error) -> Fault {
             return tls_fault(tls, &host, say);
         }
     }
+    let way = via.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
     if error.is_timeout() {
-        let words = format!("no connection to {host} in {}", seconds(record.took()));
+        let words = format!("no connection to {host}{way} in {}", seconds(record.took()));
         return Fault { error: say(Kind::Timeout, words), again: true, no_tls: url.scheme() == "https" };
     }
     let last = last_cause(error);
@@ -171,10 +174,10 @@ fn fault(record: &Record, url: &Url, error: &reqwest::Error) -> Fault {
             .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
             .any(|io| matches!(io.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset));
         let no_tls = url.scheme() == "https" && closed;
-        let words = if error.is_dns() {
+        let words = if error.is_dns() && via.is_none() {
             format!("the name {} is not known ({last})", url.host_str().unwrap_or_default())
         } else {
-            format!("no connection to {host}: {last}")
+            format!("no connection to {host}{way}: {last}")
         };
         return Fault { error: say(Kind::Unreachable, words), again: true, no_tls };
     }

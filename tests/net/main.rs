@@ -1,4 +1,4 @@
-//! The wire against scripted and real servers: every item of protocols.md 0, 1.1, 1.2, 1.6 and 1.11 that concerns it.
+//! The wire against scripted servers: every item of protocols.md 0, 1.1, 1.2 and 1.6 that concerns it.
 #![allow(missing_docs, unreachable_pub)]
 
 #[path = "../support/mod.rs"]
@@ -6,6 +6,8 @@ mod support;
 
 mod bodies;
 mod challenges;
+mod configured;
+mod credentials;
 mod deadlines;
 mod kit;
 mod links;
@@ -14,5 +16,9 @@ mod real;
 mod redirects;
 mod refusals;
 mod retries;
+mod routes;
 mod schemes;
+mod setup;
+mod skopeo;
+mod tls;
 mod tokens;

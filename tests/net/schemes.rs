@@ -139,41 +139,6 @@ fn item_57_https_never_redirects_to_http() {
 }
 
 #[test]
-fn proxies_of_the_environment_are_used_and_exceptions_honoured() {
-    let proxy = Server::start(|request| Reply::ok(format!("proxied {}", request.target)));
-    let server = Server::start(|_| Reply::ok("direct"));
-    let expected = format!("proxied {}", server.url("/v2/x"));
-    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
-        let mut machine = Machine::new();
-        machine.env.vars.insert(name.into(), format!("http://user:pass@{}", proxy.host()));
-        assert_eq!(text(get(&kit::host_with(machine.config(), &server), "/v2/x")).expect(name), expected);
-        assert!(proxy.requests().pop().expect("a request").header("proxy-authorization").is_some());
-        for except in ["NO_PROXY", "no_proxy"] {
-            let mut machine = Machine::new();
-            machine.env.vars.insert(name.into(), format!("http://{}", proxy.host()));
-            machine.env.vars.insert(except.into(), "example.com, 127.0.0.0/8".into());
-            assert_eq!(text(get(&kit::host_with(machine.config(), &server), "/v2/x")).expect(except), "direct");
-        }
-    }
-}
-
-#[test]
-fn https_goes_through_a_proxy_by_connect() {
-    let authority = Authority::new();
-    let origin = Server::start(|_| Reply::ok("secret"));
-    let front = Nginx::tls(&origin.host(), &authority);
-    let to = front.host().parse().expect("an address");
-    let proxy =
-        Server::start(move |request| if request.method == "CONNECT" { Reply::tunnel(to) } else { Reply::new(500) });
-    let mut machine = Machine::new();
-    machine.env.vars.insert("SSL_CERT_FILE".into(), authority.ca().display().to_string());
-    machine.env.vars.insert("https_proxy".into(), proxy.host());
-    let host = kit::named(machine.config(), &format!("https://{}", front.host()));
-    assert_eq!(text(get(&host, "/v2/x")).expect("through"), "secret");
-    assert_eq!(proxy.count(), 1);
-}
-
-#[test]
 fn a_peer_that_speaks_no_http_is_said_to() {
     let server = Server::start(|_| Reply::raw("SSH-2.0-OpenSSH\r\n"));
     let error = get(&kit::host(&server), "/v2/x").err().expect("no HTTP");

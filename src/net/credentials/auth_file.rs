@@ -127,6 +127,11 @@ impl AuthFile {
         }
     }
 
+    /// Whether there are keys for paths on `host` (a normal name).
+    pub(super) fn has_paths(&self, host: &str) -> bool {
+        self.auths.keys().any(|key| normal_key(key).strip_prefix(host).is_some_and(|rest| rest.starts_with('/')))
+    }
+
     /// The hosts that the file knows, as it spells them.
     pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
         self.auths.keys().chain(self.helpers.keys()).map(String::as_str)

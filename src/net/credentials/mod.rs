@@ -79,6 +79,13 @@ pub fn lookup(env: &Env, host: &str, repository: Option<&str>) -> Result<Option<
     Ok(None)
 }
 
+/// Whether what the user has for `host` may differ by repository: some file has keys for paths on it.
+pub fn differ_by_repository(env: &Env, host: &str) -> bool {
+    let host = hostname::normal(host);
+    // A file that cannot be read is told by the lookup.
+    places::places(env).iter().any(|place| matches!(AuthFile::load(place), Ok(Some(file)) if file.has_paths(&host)))
+}
+
 /// One file's answer: its helper for the host, then its store of everything, then what is written in it.
 fn lookup_in(
     env: &Env,

@@ -46,6 +46,11 @@ pub(super) fn serve(shared: &Shared, stream: &TcpStream, id: u64) -> bool {
 }
 
 fn read(reader: &mut BufReader<&TcpStream>, mut stream: &TcpStream, connection: u64) -> io::Result<Option<Request>> {
+    // A TLS handshake has no lines: real servers say so at once.
+    if reader.fill_buf()?.first() == Some(&0x16) {
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+        return Ok(None);
+    }
     let first = line(reader)?;
     let mut words = first.split(' ');
     let (Some(method), Some(target)) = (words.next().filter(|m| !m.is_empty()), words.next()) else {
