@@ -17,7 +17,7 @@ use crate::tree::hosts::Hosts;
 use crate::tree::registry::Registry;
 use crate::tree::{self, Dir};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A source, ready to be shown by a frontend.
 pub struct Assembled {
@@ -34,8 +34,8 @@ pub struct Assembled {
 /// A question to a remote: see [`Assembled::ping`].
 pub type Ping = Box<dyn Fn() -> Result<()> + Send + Sync>;
 
-/// Puts together what is mounted at `mountpoint` (as `.regfs/status` shows it). Starts threads, so it comes after any fork; reads the configuration
-/// and the cache's directory; sends nothing.
+/// Puts together what is mounted at `mountpoint`, which `.regfs/status` tells. Starts threads, so it comes after any
+/// fork; reads the configuration and the cache's directory; sends nothing.
 pub fn assemble(source: &Source, options: &Common, mountpoint: &str) -> Result<Assembled> {
     let stack = Stack::new(options)?;
     let (tree, ping) = stack.mount(source)?;
@@ -48,6 +48,9 @@ pub fn assemble(source: &Source, options: &Common, mountpoint: &str) -> Result<A
     let root = Control::new(tree, stack.journal.clone(), stack.store.clone(), info);
     Ok(Assembled { root, store: stack.store, journal: stack.journal, ping })
 }
+
+/// The longest that a command waits at its end for the cache to be in order.
+const SETTLE: Duration = Duration::from_secs(10);
 
 /// What the trees of several sources share.
 pub(crate) struct Stack {
@@ -116,6 +119,11 @@ impl Stack {
                 Ok((tree.rooted(&layout::repository()?), nothing))
             }
         }
+    }
+
+    /// Waits until what was read is kept: the process is about to end.
+    pub(crate) fn settle(&self) {
+        self.store.settle(SETTLE);
     }
 
     fn wire(&self) -> Result<Wire> {

@@ -35,6 +35,10 @@ static BACKEND: OnceLock<Backend> = OnceLock::new();
 /// What [`start`] was told, for [`toggle_debug`] to come back to.
 static USUAL: AtomicUsize = AtomicUsize::new(LevelFilter::Warn as usize);
 static ON_STDERR: AtomicBool = AtomicBool::new(false);
+/// Failures told to whoever asked are not logged: they stand on the same terminal already.
+static TOLD: AtomicBool = AtomicBool::new(false);
+/// Who logs such failures.
+const TELLER: &str = "regfs::journal";
 
 /// Starts the log; a second call changes nothing but the level. The file is made 0600 if it is not there.
 pub fn start(format: Format, file: Option<&Path>, level: LevelFilter) -> Result<()> {
@@ -54,6 +58,12 @@ pub fn start(format: Format, file: Option<&Path>, level: LevelFilter) -> Result<
     USUAL.store(level as usize, Ordering::Relaxed);
     log::set_max_level(level);
     Ok(())
+}
+
+/// Starts the log of a command that tells its failures itself: warnings, or everything of ours with `debug`.
+pub(crate) fn start_command(format: Format, file: Option<&Path>, debug: bool) -> Result<()> {
+    TOLD.store(file.is_none() && !debug, Ordering::Relaxed);
+    start(format, file, if debug { LevelFilter::Debug } else { LevelFilter::Warn })
 }
 
 /// Switches between the level that [`start`] was given and debug (info, if it was debug itself), and tells the new one.
@@ -86,7 +96,7 @@ impl Log for Backend {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         // Libraries speak of their own insides below warnings, headers among them.
         let limit = if is_ours(metadata.target()) { log::max_level() } else { LevelFilter::Warn.min(log::max_level()) };
-        metadata.level() <= limit
+        metadata.level() <= limit && !(metadata.target() == TELLER && TOLD.load(Ordering::Relaxed))
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -33,7 +33,6 @@ mod version;
 pub use common::Common;
 
 use crate::error::Result;
-use ::log::LevelFilter;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -97,10 +96,7 @@ impl Command {
     /// Does it. The command's name, and the exit code or the failure that is still to be told.
     fn run(&self, debug: bool) -> (&'static str, Result<u8>) {
         // What a command has to say it says itself; the log is for what nobody asked about.
-        let start = |common: &Common| {
-            let level = if debug { LevelFilter::Debug } else { LevelFilter::Warn };
-            log::start(common.log_format, common.log_file.as_deref(), level)
-        };
+        let start = |common: &Common| log::start_command(common.log_format, common.log_file.as_deref(), debug);
         match self {
             // It starts its log itself, once its options and its process are settled.
             Command::Mount(args) => ("mount", mount::run(args, debug)),

@@ -48,6 +48,15 @@ impl<'a> Trees<'a> {
     }
 }
 
+/// However a command ends, what it read is worth keeping.
+impl Drop for Trees<'_> {
+    fn drop(&mut self) {
+        if let Some(stack) = &self.stack {
+            stack.settle();
+        }
+    }
+}
+
 /// Whether a directory is an OCI image layout.
 fn is_layout(path: &Path) -> bool {
     path.join("oci-layout").is_file()

@@ -44,6 +44,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 /// Threads that fetch. Where all are busy, readers fetch on their own.
 const FETCHERS: usize = 32;
@@ -277,6 +278,14 @@ impl Store {
     /// can drop them. Called on a thread of the store, with no lock held.
     pub fn on_poison(&self, hook: Box<dyn Fn(&Digest) + Send + Sync>) {
         self.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook.into());
+    }
+
+    /// Waits, at most `limit`, until what was read is hashed and kept: for a process that ends after reading, whose
+    /// next run would otherwise have to hash it again.
+    pub fn settle(&self, limit: Duration) {
+        if !self.workers.settle(limit) {
+            log::debug!("the cache did not settle in {limit:?}");
+        }
     }
 
     fn check_poison(&self, digest: &Digest) -> Result<()> {

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a thread waits for more work: longer than the pauses within one sequential read.
 const LINGER: Duration = Duration::from_secs(5);
@@ -64,6 +64,19 @@ impl Pool {
         queue.tasks.push_back(task);
         drop(queue);
         self.shared.wake.notify_one();
+    }
+
+    /// Waits until nothing is queued or under way, at most `limit`; whether it came to that.
+    pub(super) fn settle(&self, limit: Duration) -> bool {
+        let start = Instant::now();
+        let is_busy = |queue: &Queue| !queue.tasks.is_empty() || queue.idle < queue.threads;
+        while is_busy(&self.shared.lock()) {
+            if start.elapsed() > limit {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
     }
 }
 
@@ -128,6 +141,22 @@ impl Shared {
 mod tests {
     use super::*;
     use std::sync::mpsc;
+
+    #[test]
+    fn settles_when_everything_is_done() {
+        let pool = Pool::new("test", 1);
+        assert!(pool.settle(Duration::ZERO));
+        let (hold, held) = mpsc::channel::<()>();
+        let (done, dones) = mpsc::channel();
+        pool.queue(Box::new(move || {
+            let _ = held.recv();
+        }));
+        pool.queue(Box::new(move || done.send(()).expect("told")));
+        assert!(!pool.settle(Duration::from_millis(20)));
+        drop(hold);
+        assert!(pool.settle(Duration::from_secs(10)));
+        dones.try_recv().expect("it was done");
+    }
 
     #[test]
     fn is_bounded_and_survives_panics() {

@@ -7,6 +7,8 @@
 use crate::error::{Error, Kind, Result};
 use crate::name::escape;
 use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::Write;
@@ -14,7 +16,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How often a free temporary name is looked for.
 const ATTEMPTS: usize = 100;
@@ -113,11 +115,11 @@ impl Drop for Target {
     }
 }
 
-/// Makes the symbolic link `path`, in place of whatever file had the name.
-pub(super) fn link(target: &OsStr, path: &Path, no_clobber: bool) -> Result<()> {
+/// Makes the symbolic link `path`, in place of whatever file had the name; whether it did, or left alone what is there.
+pub(super) fn link(target: &OsStr, path: &Path, no_clobber: bool) -> Result<bool> {
     let there = path.symlink_metadata();
     if no_clobber && there.is_ok() {
-        return Ok(());
+        return Ok(false);
     }
     if there.is_ok_and(|there| there.is_dir()) {
         return Err(Error::new(Kind::IsDir, format!("{}: is a directory, not replaced by a link", shown(path))));
@@ -126,7 +128,16 @@ pub(super) fn link(target: &OsStr, path: &Path, no_clobber: bool) -> Result<()> 
     std::fs::rename(&name, path).map_err(|error| {
         let _ = std::fs::remove_file(&name);
         failed("make", path, error)
-    })
+    })?;
+    Ok(true)
+}
+
+/// Sets the modification time of whatever has this name, of a link its own.
+pub(super) fn touch(path: &Path, mtime: SystemTime) -> Result<()> {
+    let since = mtime.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let flags = UtimensatFlags::NoFollowSymlink;
+    utimensat(AT_FDCWD, path, &TimeSpec::UTIME_OMIT, &TimeSpec::from_duration(since), flags)
+        .map_err(|errno| failed("set the time of", path, errno.into()))
 }
 
 /// Makes the directory `path`, if it is not there; only we may use it until [`dress`].

@@ -15,6 +15,7 @@ use crate::tree::walk::Last;
 use crate::tree::{Attr, Dir, Node};
 use clap::Args;
 use local::Target;
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -89,22 +90,32 @@ impl Copying<'_> {
             // The root of a registry has no name: its entries go into the directory.
             _ => dest.to_owned(),
         };
-        self.node(&node, source, &to, 0)
+        if self.node(&node, source, &to, 0)? && node.attr().mtime.is_none() {
+            let mtime = trees.find(source, last)?.attr().mtime;
+            mtime.map_or(Ok(()), |mtime| local::touch(&to, mtime))?;
+        }
+        Ok(())
     }
 
-    /// Copies one node; what fails inside a directory is told, and the rest is copied.
-    fn node(&mut self, node: &Node, from: &OsStr, to: &Path, depth: usize) -> Result<()> {
+    /// Copies one node; whether there was something to do. What fails inside a directory is told, and the rest is
+    /// copied.
+    fn node(&mut self, node: &Node, from: &OsStr, to: &Path, depth: usize) -> Result<bool> {
         match node {
             Node::File(file) => {
-                let Some(mut target) = Target::open(to, self.args.no_clobber)? else { return Ok(()) };
+                let Some(mut target) = Target::open(to, self.args.no_clobber)? else { return Ok(false) };
                 copy::stream(file.as_ref(), from, self.args.quiet, &mut |bytes| target.write(bytes))?;
                 target.publish(kept_mode(&file.attr(), 0o200), file.attr().mtime)?;
             }
-            Node::Link(link) => local::link(&link.target, to, self.args.no_clobber)?,
-            Node::Dir(dir) => return self.directory(dir.as_ref(), from, to, depth),
+            Node::Link(link) => {
+                if !local::link(&link.target, to, self.args.no_clobber)? {
+                    return Ok(false);
+                }
+                link.attr.mtime.map_or(Ok(()), |mtime| local::touch(to, mtime))?;
+            }
+            Node::Dir(dir) => return self.directory(dir.as_ref(), from, to, depth).map(|()| true),
         }
         self.say(from, to);
-        Ok(())
+        Ok(true)
     }
 
     fn directory(&mut self, dir: &dyn Dir, from: &OsStr, to: &Path, depth: usize) -> Result<()> {
@@ -112,9 +123,9 @@ impl Copying<'_> {
             return Err(Error::new(Kind::TooBig, format!("is nested deeper than {MAX_DEPTH} directories")));
         }
         let entries = dir.list()?;
-        let attr = dir.attr();
         local::directory(to)?;
         self.say(from, to);
+        let mut timeless = HashSet::new();
         for entry in entries {
             let inner: PathBuf = Path::new(from).join(&entry.name);
             let copied =
@@ -123,10 +134,28 @@ impl Copying<'_> {
                 // Nothing that follows would fit either.
                 Err(error) if error.kind() == Kind::NoSpace || is_closed(&error) => return Err(error),
                 Err(error) => self.report.failed(inner.as_os_str(), &error)?,
-                Ok(()) => {}
+                Ok(true) if entry.node.attr().mtime.is_none() => {
+                    timeless.insert(entry.name);
+                }
+                Ok(_) => {}
             }
         }
+        self.times(dir, &timeless, to)?;
+        let attr = dir.attr();
         local::dress(to, kept_mode(&attr, 0o300), attr.mtime)
+    }
+
+    /// Times that reading made known: an image's is in its config, which is no reason to fetch it, but now it is here.
+    fn times(&self, dir: &dyn Dir, timeless: &HashSet<OsString>, to: &Path) -> Result<()> {
+        if timeless.is_empty() {
+            return Ok(());
+        }
+        for entry in dir.list()? {
+            if let (true, Some(mtime)) = (timeless.contains(&entry.name), entry.node.attr().mtime) {
+                local::touch(&to.join(entry.name), mtime)?;
+            }
+        }
+        Ok(())
     }
 
     fn say(&self, from: &OsStr, to: &Path) {
