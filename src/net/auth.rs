@@ -29,6 +29,9 @@ const KEPT_NONE: Duration = Duration::from_secs(10);
 /// What is remembered of endpoints and scopes; past it everything is learnt anew.
 const MAX_REMEMBERED: usize = 10_000;
 
+/// Scopes of a token, sorted.
+type Scopes = Vec<String>;
+
 /// What the user has for a host or a repository.
 #[derive(Clone)]
 struct Found {
@@ -44,7 +47,7 @@ pub(super) struct Auth {
     found: Flights<(String, Option<String>), Found>,
     offers: Mutex<HashMap<String, Offer>>,
     /// The scopes that an endpoint asked for where others were expected.
-    scopes: Mutex<HashMap<(String, Vec<String>), Vec<String>>>,
+    scopes: Mutex<HashMap<(String, Scopes), Scopes>>,
     tokens: Tokens,
 }
 

@@ -64,8 +64,7 @@ impl Clients {
 }
 
 fn build(env: &Env, proxies: &Proxies, trust: &Trust, check: bool, connect: Duration) -> Result<Client> {
-    let proxies = proxies.clone();
-    Client::builder()
+    let mut builder = Client::builder()
         .tls_backend_preconfigured(secure(env, trust, check)?)
         .http1_only()
         .tcp_nodelay(true)
@@ -77,10 +76,12 @@ fn build(env: &Env, proxies: &Proxies, trust: &Trust, check: bool, connect: Dura
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(MAX_IDLE)
         // The proxies are those of the given environment, not of the process.
-        .no_proxy()
-        .proxy(Proxy::custom(move |url| proxies.of(url).cloned()))
-        .build()
-        .map_err(|error| Error::with(Kind::Io, "build an HTTP client", error))
+        .no_proxy();
+    if proxies.any() {
+        let proxies = proxies.clone();
+        builder = builder.proxy(Proxy::custom(move |url| proxies.of(url).cloned()));
+    }
+    builder.build().map_err(|error| Error::with(Kind::Io, "build an HTTP client", error))
 }
 
 /// TLS 1.2 and 1.3 with the authorities of the system and those of `trust`; ring is passed explicitly, so that

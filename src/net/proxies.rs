@@ -63,6 +63,11 @@ impl Proxies {
         Ok(Proxies { http: proxy("HTTP_PROXY")?, https: proxy("HTTPS_PROXY")?, except: except.unwrap_or_default() })
     }
 
+    /// Whether there are any.
+    pub(super) fn any(&self) -> bool {
+        self.http.is_some() || self.https.is_some()
+    }
+
     /// The proxy to ask for a URL; `None` to ask directly.
     pub(super) fn of(&self, url: &Url) -> Option<&Url> {
         let proxy = if url.scheme() == "https" { &self.https } else { &self.http };
