@@ -255,6 +255,8 @@ fn bodies_compressed_though_asked_not_to() {
     let held = holding(Options::default());
     held.fault(Fault::Gzip);
     held.whole();
+    // The offsets of an encoded part are of something else.
+    held.reads(300, 400);
     let fake = Registry::with(Options { ranges: Ranges::Ignored, ..Options::default() });
     let text = Content::from("the same again and again\n".repeat(40_000));
     let digest = fake.blob("a", text.clone());
@@ -266,6 +268,19 @@ fn bodies_compressed_though_asked_not_to() {
     // More than the descriptor says, once decoded.
     let blob = client.blob(&repository("a"), &descriptor(digest.as_str(), 1000));
     assert_eq!(blob.stream(Span::new(0, 1000), &mut |_, _| Ok(())).expect_err("more").kind(), Kind::Corrupt);
+}
+
+#[test]
+fn a_server_that_chokes_on_ranges_is_asked_without() {
+    let held = holding(Options::default());
+    let choke = |request: &Request, reply: Reply| match request.header("range") {
+        Some(_) => Reply::new(400).body("Bad Request"),
+        None => reply,
+    };
+    held.fault(Fault::Custom(Arc::new(choke)));
+    held.reads(300, 400);
+    held.reads(500, 600);
+    assert_eq!(held.ranges(), ["bytes=300-399", "", ""]);
 }
 
 #[test]

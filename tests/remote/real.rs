@@ -1,12 +1,13 @@
 //! The suite over real registries in the configurations that change what a reader sees, the fake, and a layout.
 
-use crate::connect::{connect, connect_as};
-use crate::fixture::Fixture;
+use crate::connect::{connect, connect_as, repository, tag};
+use crate::fixture::{Fixture, OTHER, REPOSITORY};
 use crate::suite::{Remote, lists_odd_names};
 use crate::support::fake;
 use crate::support::servers::docker::{Docker, DockerAuth};
 use crate::support::servers::{DockerRegistry, Ferro, Nginx, TokenServer};
 use regfs::error::Kind;
+use regfs::name::Reference;
 use regfs::remote::Registry;
 use regfs::remote::layout::{self, Layout};
 
@@ -27,6 +28,15 @@ fn docker_registry() {
     let client = connect(&server.host());
     Remote::new(&*client).conforms(&fixture);
     lists_odd_names(&*client);
+    // Blobs belong to a repository, a listing is not the truth, and an index is there though a part of it is not.
+    let layer = &fixture.image.layers()[0];
+    let elsewhere = client.blob_size(&repository(OTHER), &layer.digest);
+    assert_eq!(elsewhere.expect_err("in another repository").kind(), Kind::NotFound);
+    let child = &fixture.index.children[1];
+    server.delete_manifest(REPOSITORY, child.digest.as_str());
+    client.manifest(&repository(REPOSITORY), &Reference::Tag(tag("multi"))).expect("the index is there");
+    let gone = client.manifest(&repository(REPOSITORY), &Reference::Digest(child.digest.clone()));
+    assert_eq!(gone.expect_err("the platform is not").kind(), Kind::NotFound);
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl Files {
     /// Holds the directory `path`, which may itself be reached by symbolic links: the user named it.
     pub(super) fn open(path: &Path) -> Result<Files> {
         let root = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path);
-        let root = root.map_err(|e| Error::io(format!("open {}", path.display()), e))?;
+        let root = root.map_err(|e| Error::io(format!("open {}", crate::name::terminal(path.as_os_str())), e))?;
         Ok(Files { root: root.into() })
     }
 

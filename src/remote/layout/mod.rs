@@ -45,7 +45,7 @@ impl Layout {
     /// Opens the layout in the directory `path`. `NotFound` and `NotDir` as open(2) says, `Invalid` if the directory
     /// is not an image layout, `Unsupported` if it is one of another major version than 1.
     pub fn open(path: &Path) -> Result<Layout> {
-        let name = format!("oci:{}", path.display());
+        let name = format!("oci:{}", crate::name::terminal(path.as_os_str()));
         let files = Arc::new(Files::open(path)?);
         let layout = Layout { name, files, repository: repository()?, index: Mutex::new(None) };
         layout.check_marker()?;

@@ -26,7 +26,7 @@ pub(super) fn size(client: &Client, repository: &Repository, digest: &Digest) ->
     let ask =
         |method, range| Ask { method, path: &path, what: What::Blob { repository }, headers: HeaderMap::new(), range };
     match client.host.send(&ask(Method::HEAD, None), &[405]) {
-        Ok(answer) if answer.status == 200 && headers::encoding(&answer.headers).is_none() => {
+        Ok(answer) if answer.status == 200 => {
             // Some servers give HEAD no length, or that of the body it does not have.
             if let Some(length) = headers::content_length(&answer.headers)
                 && (length > 0 || *digest == Digest::of(b""))
@@ -44,9 +44,7 @@ pub(super) fn size(client: &Client, repository: &Repository, digest: &Digest) ->
     let told = match headers::content_range(&answer.headers) {
         Some(ContentRange::Part { total, .. }) if answer.status == 206 => total,
         Some(ContentRange::Unsatisfied { total }) if answer.status == 416 => Some(total),
-        _ if answer.status == 200 && headers::encoding(&answer.headers).is_none() => {
-            headers::content_length(&answer.headers)
-        }
+        _ if answer.status == 200 => headers::content_length(&answer.headers),
         _ => None,
     };
     told.ok_or_else(|| say(Error::new(Kind::Protocol, "the registry does not say how long it is")))

@@ -49,12 +49,6 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     text(headers, &header::CONTENT_LENGTH)?.parse().ok()
 }
 
-/// `Content-Encoding` in lower case; `None` if the body comes as it is.
-pub(super) fn encoding(headers: &HeaderMap) -> Option<String> {
-    let named = text(headers, &header::CONTENT_ENCODING)?.to_ascii_lowercase();
-    if named.is_empty() || named == "identity" { None } else { Some(named) }
-}
-
 /// `Docker-Content-Digest`, with or without its algorithm; `None` if it is absent or not a digest.
 pub(super) fn content_digest(headers: &HeaderMap) -> Option<Digest> {
     let value = text(headers, &CONTENT_DIGEST)?.trim_matches('"');
@@ -168,13 +162,6 @@ mod tests {
             assert_eq!(content_digest(&with(CONTENT_DIGEST, bad)), None, "{bad}");
         }
         assert_eq!(content_digest(&HeaderMap::new()), None);
-    }
-
-    #[test]
-    fn encodings() {
-        assert_eq!(encoding(&with(header::CONTENT_ENCODING, "GZip")).as_deref(), Some("gzip"));
-        assert_eq!(encoding(&with(header::CONTENT_ENCODING, "identity")), None);
-        assert_eq!(encoding(&HeaderMap::new()), None);
     }
 
     proptest! {

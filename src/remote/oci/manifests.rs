@@ -74,8 +74,8 @@ fn by_head(
         _ => return Ok(None),
     }
     let media_type = headers::content_type(&answer.headers).split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    // A type that says only that it is text, or a length of something compressed, leaves the question open.
-    let says = media_type.starts_with("application/vnd.") && headers::encoding(&answer.headers).is_none();
+    // A type that says only that it is text leaves the question open.
+    let says = media_type.starts_with("application/vnd.");
     let digest = headers::content_digest(&answer.headers).filter(crate::digest::Digest::is_supported);
     let size = headers::content_length(&answer.headers).filter(|size| (1..=MAX_MANIFEST).contains(size));
     Ok(match (says, digest, size) {

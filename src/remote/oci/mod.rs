@@ -7,7 +7,6 @@
 mod blob;
 mod body;
 mod client;
-mod decode;
 mod headers;
 mod link;
 mod listing;

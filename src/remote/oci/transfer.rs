@@ -7,7 +7,6 @@
 use super::blob::Blob;
 use super::body::{self, Body};
 use super::client::is_broken;
-use super::decode::Decoder;
 use crate::error::{Error, Kind, Result};
 use crate::net::http::Answer;
 use crate::read_at::Sink;
@@ -98,26 +97,31 @@ impl Transfer<'_> {
         let resumes = self.delivered > 0;
         let wanted = Span::new(self.next.max(self.span.start), self.span.end);
         let asked = (self.ranged || resumes).then_some(wanted).filter(|wanted| wanted.len() < size);
-        let answer = blob.ask(asked).map_err(Stop::Final)?;
-        let holds = body::judge(answer.status, &answer.headers, asked, size).map_err(Stop::Final)?;
-        let in_parts = matches!(holds, Body::Bytes(_)) && answer.status == 206;
+        let (answer, holds) = match (blob.ask(asked), asked) {
+            (Ok(answer), _) => {
+                let holds = body::judge(answer.status, &answer.headers, asked, size).map_err(Stop::Final)?;
+                (Some(answer), holds)
+            }
+            // Refused in no way that a blob is: there are servers that choke on ranges, or send parts encoded.
+            (Err(error), Some(_)) if error.kind() == Kind::Protocol => (None, Body::Useless(error.to_string())),
+            (Err(error), _) => return Err(Stop::Final(error)),
+        };
+        let in_parts = matches!((&holds, &answer), (Body::Bytes(_), Some(answer)) if answer.status == 206);
         if asked.is_some() {
             blob.client.plain.set(&blob.repository, !in_parts);
         }
         if resumes && !in_parts {
             self.restart()?;
         }
-        match holds {
-            Body::Bytes(run) => self.copy(answer, run),
-            Body::Gzip => self.decode(answer),
-            Body::Useless(why) if asked.is_none() => Err(Stop::Final(Error::new(Kind::Protocol, why))),
-            Body::Useless(_) => {
+        match (holds, answer) {
+            (Body::Bytes(run), Some(answer)) => self.copy(answer, run),
+            (Body::Useless(why), _) if asked.is_none() => Err(Stop::Final(Error::new(Kind::Protocol, why))),
+            (_, answer) => {
                 // Its body may not even end: it is not read.
                 drop(answer);
                 let answer = blob.ask(None).map_err(Stop::Final)?;
                 match body::judge(answer.status, &answer.headers, None, size).map_err(Stop::Final)? {
                     Body::Bytes(run) => self.copy(answer, run),
-                    Body::Gzip => self.decode(answer),
                     Body::Useless(why) => Err(Stop::Final(Error::new(Kind::Protocol, why))),
                 }
             }
@@ -150,37 +154,6 @@ impl Transfer<'_> {
             at += bytes.len() as u64;
         }
         Ok(())
-    }
-
-    /// Delivers a body that holds the whole blob within a gzip encoding.
-    fn decode(&mut self, mut answer: Answer) -> Result<(), Stop> {
-        let size = self.blob.descriptor.size;
-        let mut decoder = Decoder::new();
-        let mut at = 0;
-        while !self.is_done() {
-            let part = chunk(&mut answer)?;
-            let mut sink = |bytes: &[u8]| {
-                if bytes.len() as u64 > size - at {
-                    let why = format!("what the server sends decodes to more than the descriptor's {size} bytes");
-                    return Err(Error::new(Kind::Corrupt, why));
-                }
-                self.deliver(at, bytes)?;
-                at += bytes.len() as u64;
-                Ok(())
-            };
-            match part {
-                Some(bytes) => decoder.push(&bytes, &mut sink).map_err(Stop::Final)?,
-                None => {
-                    decoder.finish(&mut sink).map_err(Stop::Broken)?;
-                    break;
-                }
-            }
-        }
-        if at == size || self.is_done() {
-            return Ok(());
-        }
-        let why = format!("what the server sends decodes to {at} bytes, the descriptor says {size}");
-        Err(Stop::Final(Error::new(Kind::Corrupt, why)))
     }
 
     fn is_done(&self) -> bool {
