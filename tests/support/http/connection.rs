@@ -53,7 +53,11 @@ fn read(reader: &mut BufReader<&TcpStream>, mut stream: &TcpStream, connection: 
     }
     let first = line(reader)?;
     let mut words = first.split(' ');
-    let (Some(method), Some(target)) = (words.next().filter(|m| !m.is_empty()), words.next()) else {
+    let (Some(method), Some(target)) = (words.next(), words.next()) else {
+        if !first.is_empty() {
+            // TLS, say: servers in clear tell so.
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")?;
+        }
         return Ok(None);
     };
     let mut headers = Vec::new();
