@@ -69,7 +69,7 @@ impl Plan {
             std::fs::create_dir(&point).expect("create the mountpoint");
             point
         });
-        let before = mount_id(&point);
+        let was_left = is_mounted(&point);
         let home = directory.path().join("home");
         std::fs::create_dir(&home).expect("create a home");
         let cache = self.cache.clone().unwrap_or_else(|| directory.path().join("cache"));
@@ -89,9 +89,8 @@ impl Plan {
             .expect("run regfs");
         let mut mount = Mount { child, directory: Some(directory), point, cache, log, home, took: Duration::ZERO };
         loop {
-            // A dead mount that was there before does not count.
-            let now = mount_id(&mount.point);
-            if now.is_some() && now != before {
+            // A dead mount that was left there answers nothing.
+            if is_mounted(&mount.point) && (!was_left || std::fs::read_dir(&mount.point).is_ok()) {
                 mount.took = start.elapsed();
                 return Ok(mount);
             }
@@ -297,15 +296,9 @@ impl Drop for Mount {
 
 /// Whether something is mounted at `point`, by the kernel's table: asking the mount itself could wait for ever.
 pub fn is_mounted(point: &Path) -> bool {
-    mount_id(point).is_some()
-}
-
-/// The number of the topmost mount at `point`.
-fn mount_id(point: &Path) -> Option<String> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let point = point.to_string_lossy();
-    let line = table.lines().rfind(|line| line.split(' ').nth(4) == Some(&*point))?;
-    line.split(' ').next().map(str::to_owned)
+    table.lines().any(|line| line.split(' ').nth(4) == Some(&*point))
 }
 
 /// Reads a file on a thread of its own; panics after `limit`.

@@ -20,6 +20,8 @@ const MAX_IDLE: u32 = 4;
 const MAX_REQUESTS: u64 = 16;
 /// The bytes that are worth a request of their own.
 const WORTH: u64 = 64 << 10;
+/// How often a transfer may fall silent with less than [`WORTH`] to show for it; a silence lasts until the deadline.
+const MAX_SILENCES: u32 = 1;
 /// How often a transfer may begin anew at the first byte, where the rest cannot be asked for alone.
 const MAX_RESTARTS: u32 = 4;
 /// The wait after the first break without a byte; it doubles.
@@ -35,7 +37,7 @@ pub(super) fn run(blob: &Blob, span: Span, brief: bool, sink: Sink<'_>) -> Resul
     let ranged = span.len() < size && !blob.client.plain.is(&blob.repository);
     let mut transfer =
         Transfer { blob, span, brief, sink, ranged, next: span.start, delivered: 0, restarts: 0, refused: None };
-    let (mut idle, mut requests) = (0, 0);
+    let (mut idle, mut silences, mut requests) = (0, 0, 0);
     while transfer.next < span.end {
         let before = transfer.delivered;
         let stopped = transfer.attempt();
@@ -49,12 +51,14 @@ pub(super) fn run(blob: &Blob, span: Span, brief: bool, sink: Sink<'_>) -> Resul
             Err(Stop::Broken(error)) => error,
             Ok(()) => Error::new(Kind::Protocol, format!("the registry sends no more after byte {}", transfer.next)),
         };
-        let gained = transfer.delivered > before;
+        let gain = transfer.delivered - before;
+        let gained = gain > 0;
         idle = if gained { 0 } else { idle + 1 };
         requests += 1;
         // Waiting a silence out once more helps nobody.
+        silences += u32::from(error.kind() == Kind::Timeout && gain < WORTH);
         let silent = error.kind() == Kind::Timeout && !gained;
-        if silent || idle > MAX_IDLE || requests > MAX_REQUESTS + size / WORTH {
+        if silent || silences > MAX_SILENCES || idle > MAX_IDLE || requests > MAX_REQUESTS + size / WORTH {
             return Err(blob.say(&error));
         }
         if idle > 0 {
