@@ -30,8 +30,8 @@ pub use self::handle::Handle;
 pub use self::unit::{MAX_BLOB, SMALL, SPAN};
 
 use self::content::Content;
-use self::disk::Disk;
 use self::disk::publish::Proof;
+use self::disk::{Disk, part};
 use self::memory::{Key, Memory};
 use self::pool::Pool;
 use self::small::Smalls;
@@ -223,7 +223,7 @@ impl Store {
         }
     }
 
-    /// The size of a blob that is in the cache, verified.
+    /// The size of a blob that is in the cache, verified. May read up to [`SMALL`] bytes from disk.
     pub fn size(&self, digest: &Digest) -> Option<u64> {
         if let Some(bytes) = self.memory.get(&Key::whole(digest)) {
             return Some(bytes.len() as u64);
@@ -231,7 +231,15 @@ impl Store {
         if let Some(content) = self.open_contents(digest).into_iter().find(|content| content.is_verified()) {
             return Some(content.size);
         }
-        Some(std::fs::metadata(self.disk.as_ref()?.layout.blob(digest)).ok()?.len())
+        let layout = &self.disk.as_ref()?.layout;
+        let len = std::fs::metadata(layout.blob(digest)).ok()?.len();
+        if len <= SMALL {
+            // A file that a power cut left short must not make the blob short: it is hashed before its length counts.
+            let bytes = self.small_on_disk(digest)?;
+            self.memory.insert(Key::whole(digest), bytes);
+            return Some(len);
+        }
+        part::whole_table(layout, digest).filter(|table| table.size == len).map(|_| len)
     }
 
     /// What is in use of disk and memory.
