@@ -190,6 +190,14 @@ impl<T: Clone> Cell<T> {
         if state.fresh(lives).is_some() { None } else { state.failure(lives) }
     }
 
+    /// Forgets that it was not there, which something else disproved.
+    pub(super) fn forgive(&self) {
+        let mut state = self.lock();
+        if state.failed.as_ref().is_some_and(|failed| failed.value.kind() == Kind::NotFound) {
+            state.failed = None;
+        }
+    }
+
     /// The fact however old.
     pub(super) fn peek(&self) -> Option<T> {
         self.lock().kept.as_ref().map(|kept| kept.value.clone())
@@ -250,6 +258,13 @@ impl<K: Hash + Eq + Clone, T: Clone> Map<K, T> {
     /// [`Cell::failure`] of the fact at `key`.
     pub(super) fn failure(&self, key: &K, lives: &Lives) -> Option<Error> {
         self.present(key)?.failure(lives)
+    }
+
+    /// [`Cell::forgive`] of the fact at `key`.
+    pub(super) fn forgive(&self, key: &K) {
+        if let Some(cell) = self.present(key) {
+            cell.forgive();
+        }
     }
 
     /// [`Cell::peek`] of the fact at `key`.

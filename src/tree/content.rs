@@ -147,6 +147,11 @@ impl File for Unloaded {
     fn open(&self) -> Result<Arc<dyn Handle>> {
         let loaded = self.metadata.image(&self.repository, &self.descriptor.digest, &self.descriptor.media_type);
         let bytes = loaded.map_err(|error| gone(&error))?.bytes.clone();
+        if bytes.len() as u64 != self.descriptor.size {
+            let Descriptor { digest, size, .. } = &self.descriptor;
+            let why = format!("manifest {digest} has {} bytes, the index says {size}", bytes.len());
+            return Err(Error::new(Kind::Corrupt, why));
+        }
         Ok(Arc::new(Opened { bytes, is_immutable: true }))
     }
     fn digest(&self) -> Option<Digest> {
@@ -176,10 +181,15 @@ impl BlobFile {
     pub(super) fn node(
         metadata: &Arc<Metadata>,
         repository: &Repository,
-        piece: Piece,
+        mut piece: Piece,
         mtime: Option<SystemTime>,
         ttl: Duration,
     ) -> Node {
+        // Once it was asked for, a listing must not take it back: readers rely on it.
+        if let (false, Some(size)) = (piece.sized, metadata.known_size(repository, &piece.descriptor.digest)) {
+            piece.descriptor.size = size;
+            piece.sized = true;
+        }
         if let Some(bytes) = inlined(&piece.descriptor) {
             let Descriptor { digest, media_type, annotations, .. } = &piece.descriptor;
             let mut xattrs = oci_xattrs(digest, media_type, Some(annotations));

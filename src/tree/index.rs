@@ -13,6 +13,7 @@ use crate::name::Repository;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The most levels of indexes below the first.
 pub(super) const MAX_DEPTH: usize = 4;
@@ -20,6 +21,8 @@ pub(super) const MAX_DEPTH: usize = 4;
 pub(super) const MAX_MANIFESTS: usize = 512;
 /// Manifests asked for at once.
 const PARALLEL: usize = 6;
+/// How long manifests are asked for before a caller is told to come again; what came until then is kept.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// A manifest below an index.
 pub(super) struct Child {
@@ -72,6 +75,7 @@ impl Metadata {
     /// Every manifest below an image, each once; those that the registry does not have are left out.
     pub(super) fn children(&self, repository: &Repository, image: &Arc<Snapshot>) -> Result<Vec<Child>> {
         let mut seen = HashSet::from([image.digest.clone()]);
+        let since = Instant::now();
         let mut children = Vec::new();
         let mut level = vec![image.clone()];
         for depth in 0.. {
@@ -91,7 +95,7 @@ impl Metadata {
                 let what = format!("index {} lists more than {MAX_MANIFESTS} manifests", image.digest.short());
                 return Err(Error::new(Kind::TooBig, what));
             }
-            let loaded = self.load_all(repository, &listed)?;
+            let loaded = self.load_all(repository, &listed, since)?;
             level.clear();
             for (descriptor, manifest) in listed.into_iter().zip(loaded) {
                 match manifest {
@@ -109,7 +113,12 @@ impl Metadata {
 
     /// Loads manifests side by side. A failure that is not a manifest's own fails the whole at once: the rest would
     /// most likely wait for the same.
-    fn load_all(&self, repository: &Repository, listed: &[Descriptor]) -> Result<Vec<Result<Arc<Snapshot>>>> {
+    fn load_all(
+        &self,
+        repository: &Repository,
+        listed: &[Descriptor],
+        since: Instant,
+    ) -> Result<Vec<Result<Arc<Snapshot>>>> {
         let next = AtomicUsize::new(0);
         let loaded = Mutex::new(listed.iter().map(|_| None).collect::<Vec<Option<Result<Arc<Snapshot>>>>>());
         let failed: Mutex<Option<Error>> = Mutex::new(None);
@@ -118,7 +127,13 @@ impl Metadata {
             while !is_failed() {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(child) = listed.get(at) else { break };
-                let outcome = self.image(repository, &child.digest, &child.media_type);
+                let outcome = match since.elapsed() > MAX_WAIT {
+                    true => Err(Error::new(
+                        Kind::Timeout,
+                        format!("an index of {} manifests is slow to read", listed.len()),
+                    )),
+                    false => self.image(repository, &child.digest, &child.media_type),
+                };
                 match &outcome {
                     Err(error) if !is_its_own(error.kind()) => {
                         *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());

@@ -149,6 +149,9 @@ impl Metadata {
             if !listing.names.is_empty() {
                 self.known.learn_repository(repository);
             }
+            for tag in &listing.names {
+                self.named.forgive(&(repository.clone(), tag.clone()));
+            }
             Ok(Arc::new(listing))
         })
     }
@@ -357,9 +360,9 @@ impl Metadata {
         Ok(cached().unwrap_or(told.value))
     }
 
-    /// Whether [`Metadata::blob_size`] is known without asking.
-    pub(super) fn is_sized(&self, repository: &Repository, digest: &Digest) -> bool {
-        self.sizes.fresh(&(repository.clone(), digest.clone()), &self.forever).is_some()
+    /// What [`Metadata::blob_size`] tells without asking.
+    pub(super) fn known_size(&self, repository: &Repository, digest: &Digest) -> Option<u64> {
+        self.sizes.peek(&(repository.clone(), digest.clone()))
     }
 
     /// The content of a blob, lazily.

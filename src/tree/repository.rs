@@ -174,6 +174,6 @@ impl Dir for Blobs {
     }
 
     fn is_ready(&self, name: &OsStr) -> bool {
-        name::parse_digest(name).is_none_or(|digest| self.metadata.is_sized(&self.repository, &digest))
+        name::parse_digest(name).is_none_or(|digest| self.metadata.known_size(&self.repository, &digest).is_some())
     }
 }

@@ -70,6 +70,19 @@ fn a_tag_that_appears_is_found_and_one_that_goes_is_lost() {
 }
 
 #[test]
+fn what_is_listed_can_be_looked_at_though_it_was_not_there_a_moment_ago() {
+    let memory = Memory::new();
+    let image = memory.image("a", "", &[]);
+    memory.tag("a", "v1", &image);
+    let root = tree(&memory);
+    assert_eq!(stat(&root, "a/tags/v2").map(|_| ()).expect_err("not yet").kind(), Kind::NotFound);
+    memory.tag("a", "v2", &image);
+    assert_eq!(stat(&root, "a/tags/v2").map(|_| ()).expect_err("it was not").kind(), Kind::NotFound);
+    assert_eq!(ls(&root, "a/tags").expect("ls"), ["v1", "v2"]);
+    text(&root, "a/tags/v2/digest");
+}
+
+#[test]
 fn a_blob_that_vanished_is_an_io_error() {
     let memory = Memory::new();
     memory.tag("a", "v1", &memory.image("a", "", &[b"layer"]));
