@@ -4,7 +4,7 @@
 //! never a short success. Does not know how to resume: who reads asks again from where it got.
 
 use super::http::Http;
-use super::inflate::Inflate;
+use super::inflate::{self, Inflate};
 use super::wire::{self, Reply};
 use crate::error::{Error, Kind, Result};
 use bytes::{Bytes, BytesMut};
@@ -38,24 +38,19 @@ impl Answer {
         let status = reply.status();
         let mut headers = reply.headers().clone();
         let url = reply.response.url().clone();
-        let inflate = match headers.get(CONTENT_ENCODING).map(|encoding| encoding.to_str().unwrap_or("?").trim()) {
-            None | Some("") => None,
-            Some(identity) if identity.eq_ignore_ascii_case("identity") => None,
-            Some(gzip) if ["gzip", "x-gzip"].iter().any(|name| gzip.eq_ignore_ascii_case(name)) && status != 206 => {
-                headers.remove(CONTENT_ENCODING);
-                headers.remove(CONTENT_LENGTH);
-                Some(Inflate::new())
-            }
-            // Offsets of a part count in the encoded stream: it cannot be used (item 4).
-            Some(other) => {
-                let words = format!(
-                    "{}: the body is encoded as \"{}\", which was not asked for",
-                    reply.record.words(),
-                    crate::name::escape(other.as_bytes())
-                );
-                return Err(Error::new(Kind::Protocol, words));
-            }
+        let refuse = |encoding: &str| {
+            let words = format!("{}: the body is encoded ({encoding}) though asked not to be", reply.record.words());
+            Error::new(Kind::Protocol, words)
         };
+        let inflate = inflate::of(&headers).map_err(|encoding| refuse(&encoding))?;
+        if inflate.is_some() {
+            // Offsets of a part count in the encoded stream: it cannot be used (item 4).
+            if status == 206 {
+                return Err(refuse("gzip"));
+            }
+            headers.remove(CONTENT_ENCODING);
+            headers.remove(CONTENT_LENGTH);
+        }
         let body = (status != 416).then_some(Body { reply, inflate, _permit: permit });
         Ok(Answer { status, headers, url, http, body })
     }

@@ -77,13 +77,13 @@ impl Exchange<'_> {
             return self.authorized().await;
         }
         let question = format!("{} {}", self.ask.method, self.url);
-        if let Some(target) = self.targets.find(&question)
-            && let Some(url) = target.get()
-        {
-            if let Some(reply) = self.directly(&url).await {
-                return Ok(reply);
+        if let Some(target) = self.targets.find(&question) {
+            if let Some(url) = target.get() {
+                if let Some(reply) = self.directly(&url).await {
+                    return Ok(reply);
+                }
+                target.drop_if(&url);
             }
-            target.drop_if(&url);
             let _renewal = target.renewal.lock().await;
             if let Some(newer) = target.get()
                 && let Some(reply) = self.directly(&newer).await
@@ -103,11 +103,15 @@ impl Exchange<'_> {
 
     /// Asks the registry, and remembers where it led.
     async fn redirected(&self, question: String) -> Result<Reply, Fault> {
-        let reply = self.authorized().await?;
-        if reply.foreign && reply.response.status().is_success() {
-            self.targets.keep(question, reply.response.url().clone());
+        let result = self.authorized().await;
+        match &result {
+            Ok(reply) if reply.foreign && reply.response.status().is_success() => {
+                self.targets.keep(question, reply.response.url().clone());
+            }
+            // It does not redirect, now: nobody need wait for another to find out.
+            _ => self.targets.forget(&question),
         }
-        Ok(reply)
+        result
     }
 
     /// Asks where the registry led before; `None` if that does not answer any more.

@@ -169,10 +169,10 @@ impl Host {
             match self.at(&share, mirror).await {
                 Ok(reply) => return Ok(reply),
                 Err(fault) => {
-                    log::debug!("mirror {} of {}: {}", mirror.host(), self.name(), fault.error);
-                    if matches!(fault.error.kind(), Kind::Timeout | Kind::Unreachable | Kind::Server | Kind::Busy) {
-                        self.http.dead.add(mirror.host());
-                    }
+                    let down = [Kind::Timeout, Kind::Unreachable, Kind::Server, Kind::Busy];
+                    let down = down.contains(&fault.error.kind()) && self.http.dead.add(mirror.host());
+                    let level = if down { log::Level::Warn } else { log::Level::Debug };
+                    log::log!(level, "mirror {} of {} is passed over: {}", mirror.host(), self.name(), fault.error);
                 }
             }
         }

@@ -28,10 +28,15 @@ pub use super::host::Host;
 /// Hosts whose state is kept though nobody uses them.
 const MAX_HOSTS: usize = 256;
 
+/// A timeout of nothing would be one of everything.
+const MIN_TIMEOUT: Duration = Duration::from_millis(10);
+/// Longer is no deadline, and clocks overflow.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
 /// How the wire is used.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Time without progress before a request is given up (`--timeout`).
+    /// Time without progress before a request is given up (`--timeout`); kept between 10 ms and a day.
     pub timeout: Duration,
     /// Clear HTTP and unchecked certificates are allowed to hosts other than loopback.
     pub insecure: bool,
@@ -63,7 +68,8 @@ impl Http {
     ///
     /// # Errors
     /// `registries.conf` is unreadable or malformed; a proxy variable is no URL; no thread can be started.
-    pub fn new(config: Config) -> Result<Arc<Http>> {
+    pub fn new(mut config: Config) -> Result<Arc<Http>> {
+        config.timeout = config.timeout.clamp(MIN_TIMEOUT, MAX_TIMEOUT);
         Ok(Arc::new(Http {
             runtime: Runtime::new()?,
             clients: Clients::default(),

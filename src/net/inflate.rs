@@ -4,6 +4,7 @@
 
 use bytes::{Buf, Bytes};
 use flate2::write::MultiGzDecoder;
+use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use std::io::Write;
 
 /// How much is fed to the decoder at once: deflate makes at most about a thousand bytes out of one.
@@ -16,8 +17,18 @@ pub(super) struct Inflate {
     seen: bool,
 }
 
+/// The decoder that a body needs, if any; what it is encoded as, where that is not known here.
+pub(super) fn of(headers: &HeaderMap) -> Result<Option<Inflate>, String> {
+    match headers.get(CONTENT_ENCODING).map(|encoding| encoding.to_str().unwrap_or("?").trim()) {
+        None | Some("") => Ok(None),
+        Some(identity) if identity.eq_ignore_ascii_case("identity") => Ok(None),
+        Some(gzip) if ["gzip", "x-gzip"].iter().any(|name| gzip.eq_ignore_ascii_case(name)) => Ok(Some(Inflate::new())),
+        Some(other) => Err(crate::name::escape(other.as_bytes())),
+    }
+}
+
 impl Inflate {
-    pub(super) fn new() -> Inflate {
+    fn new() -> Inflate {
         Inflate { decoder: MultiGzDecoder::new(Vec::new()), pending: Bytes::new(), seen: false }
     }
 

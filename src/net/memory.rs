@@ -16,9 +16,9 @@ const MAX_WARNINGS: usize = 1000;
 pub(super) struct Dead(Mutex<HashMap<String, Instant>>);
 
 impl Dead {
-    /// Passes the mirror over for a while.
-    pub(super) fn add(&self, host: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host, Instant::now() + DEAD);
+    /// Passes the mirror over for a while; whether that is new.
+    pub(super) fn add(&self, host: String) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host, Instant::now() + DEAD).is_none()
     }
 
     /// Whether to pass it over.
@@ -105,7 +105,7 @@ mod tests {
     fn mirrors_are_dead_once_added() {
         let dead = Dead::default();
         assert!(!dead.is("a"));
-        dead.add("a".into());
+        assert!(dead.add("a".into()) && !dead.add("a".into()));
         assert!(dead.is("a") && !dead.is("b"));
     }
 }

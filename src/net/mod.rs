@@ -1,7 +1,16 @@
 //! The wire: HTTP to registries, as blocking calls. The only floor that says `async`.
 //!
-//! One request passes, from top to bottom: `http` and `host` (mirrors, then the origin), the exchange with one
-//! endpoint (retries, credentials, redirects), `wire` (one request, one deadline), `answer` (its body).
+//! One question passes through these, from top to bottom:
+//! - [`http`] is the face: one [`http::Http`] per process, a `Host` per registry, an `Ask`, an `Answer`.
+//! - `host` chooses endpoints (mirrors in order, the host itself last; [`mirrors`]) and the scheme (`probe`).
+//! - `exchange` gets an answer of one endpoint: it asks again what may be asked again (`retry`), proves who asks
+//!   (`auth`, `challenge`, `token`, [`credentials`]), and goes where blobs were found before (`targets`).
+//! - `courier` follows redirects (`redirect`), and `wire` sends one request by one deadline over a pooled `client`
+//!   ([`tls`]); `record` tells the journal.
+//! - `answer` is the body, `failure` what a refusal means.
+//!
+//! Promises: every call ends within the timeout plus the time that bytes keep coming; no secret leaves for another
+//! origin than its own, or into words. Knows nothing of manifests, blobs or files.
 
 pub mod credentials;
 pub mod env;

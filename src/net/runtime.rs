@@ -9,8 +9,9 @@ use std::time::Duration;
 
 /// Threads that drive sockets and TLS. Callers poll their own future on their own thread, so two are plenty.
 const WORKERS: usize = 2;
-/// Threads for name resolution and credential helpers, which block; more than any honest use needs.
-const MAX_BLOCKING: usize = 64;
+/// Threads for name resolution and credential helpers, which block: several hosts may have every question that they
+/// are allowed stuck in a resolver, and others still get through.
+const MAX_BLOCKING: usize = 256;
 /// Idle blocking threads go away, a mount may live for months.
 const BLOCKING_KEPT: Duration = Duration::from_secs(10);
 

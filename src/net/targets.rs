@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use url::Url;
 
 /// Targets kept per host.
-const MAX_TARGETS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+const MAX_TARGETS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 
 /// The targets of one host, by method and URL of the question.
 pub(super) struct Targets(Mutex<LruCache<String, Arc<Target>>>);
@@ -31,6 +31,11 @@ impl Targets {
     /// The target of a question that was redirected before.
     pub(super) fn find(&self, question: &str) -> Option<Arc<Target>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(question).cloned()
+    }
+
+    /// Forgets a question: it is not redirected any more.
+    pub(super) fn forget(&self, question: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop(question);
     }
 
     /// Remembers where a question led.

@@ -2,6 +2,7 @@
 //!
 //! Promises: it ends by the deadline it is given; it follows, retries and signs nothing. Knows reqwest's errors.
 
+use super::inflate;
 use super::origin;
 use super::record::Record;
 use crate::error::{Error, Kind};
@@ -57,14 +58,26 @@ impl Reply {
         self.response.headers()
     }
 
-    /// Up to `limit` bytes of the body, for words or to keep the connection; never fails, never waits long.
+    /// Up to `limit` bytes of the body, decoded if it came compressed, for words or to keep the connection; never
+    /// fails, never waits longer than `wait`.
     pub(super) async fn drain(mut self, limit: u64, wait: Duration) -> Vec<u8> {
+        let mut inflate = inflate::of(self.headers()).ok().flatten();
         let mut body = Vec::new();
         let read = async {
             while let Ok(Some(chunk)) = self.response.chunk().await {
                 self.record.received(chunk.len());
-                let room = (limit as usize).saturating_sub(body.len());
-                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                match &mut inflate {
+                    None => body.extend_from_slice(&chunk),
+                    Some(inflate) => {
+                        inflate.feed(chunk);
+                        while let Ok(Some(decoded)) = inflate.next() {
+                            body.extend_from_slice(&decoded);
+                            if body.len() as u64 >= limit {
+                                break;
+                            }
+                        }
+                    }
+                }
                 if body.len() as u64 >= limit {
                     break;
                 }
@@ -72,6 +85,7 @@ impl Reply {
         };
         // What is here when the time is up is as good as it gets.
         let _ = tokio::time::timeout(wait, read).await;
+        body.truncate(limit as usize);
         body
     }
 }
@@ -213,4 +227,35 @@ fn tls_fault(tls: &rustls::Error, host: &str, say: impl Fn(Kind, String) -> Erro
         other => format!("TLS with {host} fails: {other}"),
     };
     Fault::last(say(Kind::Unreachable, words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::CertificateError;
+
+    #[test]
+    fn certificates_are_said_in_words() {
+        let say = |kind, words| Error::new(kind, words);
+        for (bad, words) in [
+            (CertificateError::UnknownIssuer, "unknown issuer: add its CA to certs.d/r:5000"),
+            (CertificateError::Expired, "has expired"),
+            (CertificateError::NotValidYet, "is the clock right?"),
+            (CertificateError::NotValidForName, "for another name"),
+            (CertificateError::BadSignature, "does not hold"),
+        ] {
+            let fault = tls_fault(&rustls::Error::InvalidCertificate(bad), "r:5000", say);
+            assert!(fault.error.to_string().contains(words), "{}", fault.error);
+            assert!(!fault.again && !fault.no_tls && fault.error.kind() == Kind::Unreachable);
+        }
+        let plain = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        assert!(tls_fault(&plain, "r", say).no_tls);
+    }
+
+    #[test]
+    fn times_are_short() {
+        for (millis, shown) in [(30_000, "30 s"), (900, "0.9 s"), (1000, "1 s"), (1500, "1.5 s"), (12_345, "12 s")] {
+            assert_eq!(seconds(Duration::from_millis(millis)), shown);
+        }
+    }
 }

@@ -141,3 +141,12 @@ fn the_journal_knows_every_attempt_without_secrets() {
     assert!(health.failure.as_ref().is_some_and(|(_, words)| words.contains("refused")), "{health:?}");
     assert!(!format!("{:?}", journal.requests()).contains("secret"));
 }
+
+#[test]
+fn senseless_timeouts_are_bounded() {
+    let server = Server::start(|_| Reply::ok("x").delay(Duration::from_millis(200)));
+    let host = kit::host_with(Config { timeout: Duration::MAX, ..kit::config() }, &server);
+    body(&host, "/v2/x").expect("an answer");
+    let host = kit::host_with(Config { timeout: Duration::ZERO, ..kit::config() }, &server);
+    assert_eq!(get(&host, "/v2/x").err().expect("no time").kind(), Kind::Timeout);
+}

@@ -4,6 +4,7 @@ use crate::kit::{self, ask, get, metadata, ping};
 use crate::support::http::{Length, Reply, Server};
 use regfs::error::Kind;
 use reqwest::Method;
+use std::io::Write;
 
 #[test]
 fn the_table_of_1_11_as_reads_see_it() {
@@ -44,6 +45,17 @@ fn item_7_an_endless_or_lying_error_body_is_cut() {
         assert_eq!(error.kind(), Kind::NotFound);
         assert!(error.to_string().len() < 1000);
     }
+}
+
+#[test]
+fn item_4_an_error_that_comes_compressed_is_read() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(br#"{"errors":[{"code":"NAME_UNKNOWN","message":"not here"}]}"#).expect("gzip");
+    let packed = encoder.finish().expect("gzip");
+    let server = Server::start(move |_| Reply::new(400).header("Content-Encoding", "gzip").body(packed.clone()));
+    let error = get(&kit::host(&server), "/v2/x").err().expect("an error");
+    assert_eq!(error.kind(), Kind::NotFound);
+    assert!(error.to_string().contains("not here"), "{error}");
 }
 
 #[test]
