@@ -1,6 +1,7 @@
 //! `regfs status`: how the mounts of this machine fare, from their `.regfs/status`.
 
 use super::out::{Out, Report, printable};
+use super::size;
 use crate::error::{Error, Kind, Result};
 use crate::fuse::mounts;
 use clap::Args;
@@ -8,6 +9,9 @@ use serde_json::Value;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// The largest status read, in bytes: what thousands of remotes would need.
 const MAX_STATUS: u64 = 16 << 20;
@@ -37,9 +41,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<u8> {
             Ok(status) if args.json => out.text(&format!("{status}\n"))?,
             Ok(status) => {
                 out.text(if n == 0 { "" } else { "\n" })?;
-                out.name(point.as_os_str())?;
-                out.text("\n")?;
-                print(&mut out, &status, 1)?;
+                print(&mut out, point, &status)?;
             }
             Err(error) => report.failed(point.as_os_str(), &error)?,
         }
@@ -66,44 +68,138 @@ fn read(mountpoint: &Path) -> Result<Value> {
     })
 }
 
-/// Any status, one fact a line, what belongs together indented.
-fn print(out: &mut Out, value: &Value, level: usize) -> Result<()> {
-    let indent = "  ".repeat(level);
-    let Value::Object(fields) = value else { return out.text(&format!("{indent}{}\n", plain(value))) };
-    let width = fields.iter().filter(|(_, value)| !is_nested(value)).map(|(name, _)| name.len()).max().unwrap_or(0);
-    for (name, value) in fields {
-        let label = printable(&name.replace('_', " "));
-        match value {
-            Value::Object(_) => {
-                out.text(&format!("{indent}{label}:\n"))?;
-                print(out, value, level + 1)?;
-            }
-            Value::Array(items) if is_nested(value) => {
-                out.text(&format!("{indent}{label}:\n"))?;
-                for item in items {
-                    print(out, item, level + 1)?;
-                }
-            }
-            value => out.text(&format!("{indent}{label:<width$}  {}\n", plain(value)))?,
+/// A mount in a few lines. What a status lacks is left out: it may be another version's.
+fn print(out: &mut Out, point: &Path, status: &Value) -> Result<()> {
+    let text = |value: &Value| printable(value.as_str().unwrap_or_default());
+    let uptime = Duration::from_secs(status["uptime_seconds"].as_u64().unwrap_or_default());
+    let offline = if status["offline"] == true { ", offline" } else { "" };
+    let (source, pid) = (text(&status["source"]), &status["pid"]);
+    out.text(&format!("{source} on "))?;
+    out.name(point.as_os_str())?;
+    out.text(&format!(", up {} (process {pid}){offline}\n", span(uptime)))?;
+    for (name, remote) in status["remotes"].as_object().into_iter().flatten() {
+        out.text(&format!("  {}: {}\n", printable(name), remote_words(remote)))?;
+    }
+    out.text(&format!("  cache: {}\n", cache_words(&status["cache"])))?;
+    let errors = status["errors"].as_u64().unwrap_or_default();
+    if errors > 0 {
+        out.text(&format!("  {errors} recent errors, the last ones (all: .regfs/errors):\n"))?;
+        for line in last_errors(point) {
+            out.text(&format!("    {}\n", printable(&line)))?;
         }
     }
     Ok(())
 }
 
-fn is_nested(value: &Value) -> bool {
-    match value {
-        Value::Object(_) => true,
-        Value::Array(items) => items.iter().any(|item| matches!(item, Value::Object(_) | Value::Array(_))),
-        _ => false,
+fn remote_words(remote: &Value) -> String {
+    let number = |name: &str| remote[name].as_u64().unwrap_or_default();
+    let mut words = match remote["reachable"].as_bool() {
+        Some(true) => format!("reachable, answered {}", ago(&remote["answered"])),
+        Some(false) => {
+            let (failure, what) = (&remote["last_error"], &remote["last_error"]["what"]);
+            let what = printable(what.as_str().unwrap_or_default());
+            format!("failing, last {} ({what}), answered {}", ago(&failure["time"]), ago(&remote["answered"]))
+        }
+        None => "not asked yet".to_owned(),
+    };
+    if let Some(credentials) = remote["credentials"].as_str().filter(|credentials| !credentials.is_empty()) {
+        words.push_str(&format!(", credentials: {}", printable(credentials)));
+    }
+    let (requests, in_flight, bytes) = (number("requests"), number("in_flight"), size::show(number("bytes")));
+    words.push_str(&format!("; {requests} requests, {in_flight} in flight, {bytes} received"));
+    words
+}
+
+fn cache_words(cache: &Value) -> String {
+    let number = |name: &str| cache[name].as_u64().unwrap_or_default();
+    let bytes = |name: &str| size::show(number(name));
+    let mut words = format!(
+        "{} of {} disk ({} blobs, {} more in part), {} of {} memory",
+        bytes("disk_used"),
+        bytes("disk_limit"),
+        number("blobs"),
+        number("partial"),
+        bytes("memory_used"),
+        bytes("memory_limit")
+    );
+    if let Some(ratio) = cache["hit_ratio"].as_f64() {
+        words.push_str(&format!("; {:.0}% of reads from it, {} fetched", ratio * 100.0, bytes("fetched")));
+    }
+    for (name, what) in [("corrupt_spans", "damaged spans dropped"), ("poisoned", "blobs NOT WHAT THEIR DIGEST SAYS")] {
+        if number(name) > 0 {
+            words.push_str(&format!("; {} {what}", number(name)));
+        }
+    }
+    if let Some(why) = cache["degraded"].as_str() {
+        words.push_str(&format!("; the disk is not used: {}", printable(why)));
+    }
+    words
+}
+
+/// The last lines of `.regfs/errors`, as many as are worth a look.
+fn last_errors(point: &Path) -> Vec<String> {
+    const SHOWN: usize = 3;
+    let mut text = Vec::new();
+    let read = std::fs::File::open(point.join(".regfs/errors"));
+    let read = read.and_then(|file| file.take(MAX_STATUS).read_to_end(&mut text));
+    if read.is_err() {
+        return Vec::new();
+    }
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(SHOWN)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// `3 s ago`, of a time as the status has it.
+fn ago(time: &Value) -> String {
+    let parsed = time.as_str().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+    match parsed {
+        Some(time) => format!("{} ago", span(SystemTime::from(time).elapsed().unwrap_or_default())),
+        None => "never".to_owned(),
     }
 }
 
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
-        Value::String(text) => printable(text),
-        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
+/// `42 s`, `5 min`, `3 h 20 min`, `9 d 4 h`.
+fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let two = |large: u64, one: &str, small: u64, other: &str| match small {
+        0 => format!("{large} {one}"),
+        _ => format!("{large} {one} {small} {other}"),
+    };
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => two(seconds / 3600, "h", seconds % 3600 / 60, "min"),
+        _ => two(seconds / 86_400, "d", seconds % 86_400 / 3600, "h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn spans_of_time() {
+        for (seconds, words) in
+            [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3600, "1 h"), (12_000, "3 h 20 min"), (90_000, "1 d 1 h")]
+        {
+            assert_eq!(span(Duration::from_secs(seconds)), words);
+        }
+        assert_eq!(ago(&Value::Null), "never");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_and_steers_nothing() {
+        let what = "no answer \u{1b}[31m";
+        let remote = json!({"reachable": false, "last_error": {"time": "1970-01-01T00:00:00Z", "what": what}});
+        let words = remote_words(&remote);
+        assert!(words.starts_with("failing, last ") && words.contains("no answer \\u{1b}[31m"), "{words}");
+        let cache = json!({"poisoned": 1, "hit_ratio": 0.434, "degraded": "full"});
+        let words = cache_words(&cache);
+        for part in ["1 blobs NOT", "43% of reads", "not used: full"] {
+            assert!(words.contains(part), "{words}");
+        }
+        assert!(!remote_words(&Value::Null).is_empty() && !cache_words(&Value::Null).is_empty());
     }
 }

@@ -6,6 +6,7 @@ mod support;
 mod copying;
 mod failing;
 mod help;
+mod mounted;
 mod reading;
 mod terminal;
 mod world;
