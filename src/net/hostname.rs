@@ -10,17 +10,17 @@ pub const HUB_SERVER: &str = "registry-1.docker.io";
 /// Docker Hub as docker's credentials call it.
 pub const HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// The normal name of a host: `host[:port]` in lower case, without scheme, user and path; [`HUB`] for its aliases.
+/// The normal name of a host: `host[:port]` in lower case, without scheme, user, path and the port of https; [`HUB`]
+/// for its aliases.
 pub fn normal(spelled: &str) -> String {
-    let rest = spelled.split_once("://").map_or(spelled, |(_, rest)| rest);
+    let (scheme, rest) = spelled.split_once("://").unwrap_or(("https", spelled));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let host = host.trim().trim_end_matches('.').to_ascii_lowercase();
-    match host.as_str() {
-        "index.docker.io" | HUB_SERVER | "registry-1.docker.io:443" | "index.docker.io:443" | "docker.io:443" => {
-            HUB.to_owned()
-        }
-        _ => host,
+    let host = host.trim().to_ascii_lowercase();
+    let host = if scheme.eq_ignore_ascii_case("http") { &host } else { host.strip_suffix(":443").unwrap_or(&host) };
+    match host.trim_end_matches('.') {
+        "index.docker.io" | HUB_SERVER => HUB.to_owned(),
+        host => host.to_owned(),
     }
 }
 
@@ -62,6 +62,7 @@ mod tests {
             "registry-1.docker.io",
             "https://index.docker.io/v1/",
             "HTTPS://Docker.IO",
+            "docker.io:443",
             "https://registry-1.docker.io/v2/",
         ] {
             assert_eq!(normal(spelled), HUB, "{spelled}");
@@ -74,6 +75,8 @@ mod tests {
     fn names_are_normal() {
         assert_eq!(normal("https://User:Secret@Registry.Example.com:5000/v2/x?y"), "registry.example.com:5000");
         assert_eq!(normal("[::1]:5000"), "[::1]:5000");
+        assert_eq!(normal("r.io:443"), "r.io");
+        assert_eq!(normal("http://r.io:443"), "r.io:443");
         assert_eq!(normal("registry.example.com."), "registry.example.com");
         assert_eq!(normal(&normal("A.B/c")), "a.b");
     }

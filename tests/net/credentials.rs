@@ -233,6 +233,21 @@ fn a_pipe_in_place_of_a_file_holds_nobody_up() {
 }
 
 #[test]
+fn registries_conf_may_name_helpers() {
+    let setup = Setup::new();
+    setup.helper("first", r#"read h; [ "$h" = r.io ] && { echo broken; exit 1; }; echo credentials not found; exit 1"#);
+    setup.helper("last", r#"echo '{"Username":"last","Secret":"s"}'"#);
+    setup.write("home/.config/containers/auth.json", format!(r#"{{"auths": {{"r.io": {}}}}}"#, auth("file", "p")));
+    let conf = "root/etc/containers/registries.conf";
+    setup.write(conf, r#"credential-helpers = ["first", "containers-auth.json", "last"]"#);
+    assert_eq!(user(&setup, "r.io").as_deref(), Some("file"));
+    assert_eq!(user(&setup, "s.io").as_deref(), Some("last"));
+    setup.write(conf, r#"credential-helpers = ["first"]"#);
+    assert!(failure(&setup, "r.io").to_string().contains("helper first"));
+    assert_eq!(user(&setup, "s.io"), None);
+}
+
+#[test]
 fn an_unreadable_file_is_not_anonymous() {
     let setup = Setup::new();
     let path = setup.write("home/.docker/config.json", "");

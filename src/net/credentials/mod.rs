@@ -1,8 +1,9 @@
 //! Credentials as the user already has them: podman's auth.json, docker's config.json, and their helpers.
 //!
 //! Promises: the first place that has something for the host decides, in the order that podman and skopeo look
-//! ([`places`]), docker's file with its helpers among them; a file that cannot be read or understood, or a helper that
-//! fails, is an error that names it, never a silent anonymous; no secret is in any error or `Debug`.
+//! ([`places`]; `credential-helpers` of registries.conf), docker's file with its helpers among them; a file that cannot
+//! be read or understood, or a helper that fails, is an error that names it, never a silent anonymous; no secret is in
+//! any error or `Debug`.
 //! Does not know tokens or challenges, and keeps nothing: every lookup reads anew, since logins change under a mount.
 
 mod auth_file;
@@ -12,6 +13,7 @@ mod places;
 
 use super::env::Env;
 use super::hostname;
+use super::mirrors::Mirrors;
 use crate::error::Result;
 use auth_file::AuthFile;
 use places::Place;
@@ -19,6 +21,9 @@ use std::fmt;
 
 pub use helper::HELPER_DEADLINE;
 pub use known::known_hosts;
+
+/// What `credential-helpers` of registries.conf calls the files.
+const FILES: &str = "containers-auth.json";
 
 /// What proves who asks, and where it was found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -67,16 +72,45 @@ impl fmt::Debug for Secret {
 /// to [`HELPER_DEADLINE`] for each.
 ///
 /// # Errors
-/// A file that is there but unreadable or malformed, a helper that is missing, fails, or says nonsense.
+/// A file that is there but unreadable or malformed (registries.conf too), a helper that is missing, fails, or says
+/// nonsense.
 pub fn lookup(env: &Env, host: &str, repository: Option<&str>) -> Result<Option<Credential>> {
     let host = hostname::normal(host);
+    let mirrors = Mirrors::load(env)?;
+    let helpers = mirrors.credential_helpers();
+    if helpers.is_empty() {
+        return lookup_in_files(env, &host, repository);
+    }
+    let mut failed = None;
+    for name in helpers {
+        let found = match name.as_str() {
+            FILES => lookup_in_files(env, &host, repository),
+            name => ask(env, name, &host),
+        };
+        match found {
+            Ok(Some(credential)) => return Ok(Some(credential)),
+            Ok(None) => {}
+            // One that cannot tell does not keep the next from knowing.
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(None), Err)
+}
+
+fn lookup_in_files(env: &Env, host: &str, repository: Option<&str>) -> Result<Option<Credential>> {
     for place in places::places(env) {
         let Some(file) = AuthFile::load(&place)? else { continue };
-        if let Some(found) = lookup_in(env, &place, &file, &host, repository)? {
+        if let Some(found) = lookup_in(env, &place, &file, host, repository)? {
             return Ok(Some(found));
         }
     }
     Ok(None)
+}
+
+/// What a helper has for the host.
+fn ask(env: &Env, name: &str, host: &str) -> Result<Option<Credential>> {
+    let secret = helper::get(env, name, host).map_err(|error| error.context(format_args!("credentials of {host}")))?;
+    Ok(secret.map(|secret| Credential { secret, source: format!("helper {name}") }))
 }
 
 /// Whether what the user has for `host` may differ by repository: some file has keys for paths on it.
@@ -94,17 +128,10 @@ fn lookup_in(
     host: &str,
     repository: Option<&str>,
 ) -> Result<Option<Credential>> {
-    let named =
-        |name: &str| helper::get(env, name, host).map_err(|error| error.context(format_args!("credentials of {host}")));
-    if let Some(name) = file.helper_of(host)
-        && let Some(secret) = named(name)?
-    {
-        return Ok(Some(Credential { secret, source: format!("helper {name}") }));
-    }
-    if let Some(name) = file.store()
-        && let Some(secret) = named(name)?
-    {
-        return Ok(Some(Credential { secret, source: format!("helper {name}") }));
+    for name in [file.helper_of(host), file.store()].into_iter().flatten() {
+        if let Some(found) = ask(env, name, host)? {
+            return Ok(Some(found));
+        }
     }
     let found = file.find(place, host, repository)?;
     Ok(found.map(|secret| Credential { secret, source: place.path.display().to_string() }))

@@ -10,6 +10,7 @@
 
 mod endpoint;
 mod hosts;
+mod namespace;
 mod registries;
 
 use super::env::Env;
@@ -72,6 +73,11 @@ impl Mirrors {
             },
         };
         Ok(Route { endpoints })
+    }
+
+    /// What registries.conf has asked for credentials, in order (`credential-helpers`); nothing if it does not say.
+    pub(super) fn credential_helpers(&self) -> &[String] {
+        self.registries.helpers()
     }
 
     /// The hosts that the configuration is for, wildcards and defaults left out.

@@ -5,10 +5,11 @@
 //! and blocked registries are taken too. Short names and aliases are not: regfs knows full names only.
 
 use super::endpoint::{Endpoint, Renaming};
+use super::namespace::Namespace;
 use crate::error::{Error, Kind, Result};
 use crate::name::escape;
 use crate::net::env::Env;
-use crate::net::{files, hostname};
+use crate::net::files;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -18,13 +19,15 @@ pub(super) struct Registries {
     rules: Vec<Rule>,
     /// Where short names would be searched: hosts that the user works with.
     search: Vec<String>,
+    /// Helpers that are asked for credentials, in order; none for the files alone.
+    helpers: Vec<String>,
 }
 
 /// One `[[registry]]`.
 #[derive(Debug)]
 struct Rule {
-    prefix: Place,
-    location: Option<Place>,
+    prefix: Namespace,
+    location: Option<Namespace>,
     insecure: bool,
     blocked: bool,
     mirrors: Vec<Mirror>,
@@ -34,17 +37,10 @@ struct Rule {
 /// One `[[registry.mirror]]`.
 #[derive(Debug)]
 struct Mirror {
-    location: Place,
+    location: Namespace,
     insecure: bool,
     digests: bool,
     tags: bool,
-}
-
-/// `host[:port][/namespace…]`; as a prefix, the host may begin with `*.`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
-    host: String,
-    path: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -52,6 +48,7 @@ struct Place {
 struct FileText {
     registry: Vec<RegistryText>,
     unqualified_search_registries: Vec<String>,
+    credential_helpers: Vec<String>,
     registries: VersionOne,
 }
 
@@ -145,7 +142,7 @@ impl Registries {
         let VersionOne { search, insecure, block } = parsed.registries;
         for (list, is_blocked) in [(&insecure.registries, false), (&block.registries, true)] {
             for spelled in list {
-                let prefix = Place::parse(spelled).map_err(in_file)?;
+                let prefix = Namespace::parse(spelled).map_err(in_file)?;
                 match self.rules.iter_mut().find(|rule| rule.prefix == prefix) {
                     Some(rule) if is_blocked => rule.blocked = true,
                     Some(rule) => rule.insecure = true,
@@ -159,6 +156,9 @@ impl Registries {
                     }),
                 }
             }
+        }
+        if !parsed.credential_helpers.is_empty() {
+            self.helpers = parsed.credential_helpers;
         }
         let searched = [parsed.unqualified_search_registries, search.registries];
         if let Some(search) = searched.into_iter().find(|list| !list.is_empty()) {
@@ -205,6 +205,11 @@ impl Registries {
         Ok(Some(endpoints))
     }
 
+    /// `credential-helpers`: what is asked for credentials, in order.
+    pub(super) fn helpers(&self) -> &[String] {
+        &self.helpers
+    }
+
     /// The hosts that are named, without wildcards and without those that are blocked.
     pub(super) fn hosts(&self) -> impl Iterator<Item = String> {
         let prefixes = self.rules.iter().filter(|rule| !rule.blocked).map(|rule| rule.prefix.host.clone());
@@ -215,11 +220,11 @@ impl Registries {
 impl Rule {
     /// An entry of a file; `None` if regfs has no use for it.
     fn from(entry: RegistryText, file: &Path) -> Result<Option<Rule>, String> {
-        let location = if entry.location.is_empty() { None } else { Some(Place::parse(&entry.location)?) };
+        let location = if entry.location.is_empty() { None } else { Some(Namespace::parse(&entry.location)?) };
         let prefix = match (entry.prefix.as_str(), &location) {
             ("", Some(location)) => location.clone(),
             ("", None) => return Err("a [[registry]] has neither prefix nor location".to_owned()),
-            (prefix, _) => Place::parse_prefix(prefix)?,
+            (prefix, _) => Namespace::parse_prefix(prefix)?,
         };
         if prefix.path.contains([':', '@']) {
             log::warn!(
@@ -241,7 +246,7 @@ impl Rule {
                 "tag-only" => (false, true),
                 other => return Err(format!("pull-from-mirror cannot be \"{}\"", escape(other.as_bytes()))),
             };
-            let location = Place::parse(&mirror.location)?;
+            let location = Namespace::parse(&mirror.location)?;
             mirrors.push(Mirror { location, insecure: mirror.insecure, digests, tags });
         }
         let (insecure, blocked) = (entry.insecure, entry.blocked);
@@ -249,55 +254,8 @@ impl Rule {
     }
 
     /// How repositories below the prefix are called at `location`.
-    fn renaming(&self, location: &Place) -> Renaming {
+    fn renaming(&self, location: &Namespace) -> Renaming {
         Renaming { from: self.prefix.path.clone(), to: location.path.clone() }
-    }
-}
-
-impl Place {
-    fn parse_prefix(text: &str) -> Result<Place, String> {
-        let wild = text.strip_prefix("*.");
-        let mut place = Place::parse(wild.unwrap_or(text))?;
-        if wild.is_some() {
-            place.host = format!("*.{}", place.host);
-        }
-        Ok(place)
-    }
-
-    fn parse(text: &str) -> Result<Place, String> {
-        // What stands before an @ would be a secret: nothing of such a text is told.
-        let shown = || if text.contains('@') { "…".to_owned() } else { escape(text.as_bytes()) };
-        if text.contains("://") {
-            return Err(format!("\"{}\" has a scheme: it has to be host[:port][/namespace]", shown()));
-        }
-        let (host, path) = text.trim_end_matches('/').split_once('/').unwrap_or((text.trim_end_matches('/'), ""));
-        let normal = hostname::normal(host);
-        if host.contains('@') || !hostname::is_host(&normal) {
-            return Err(format!("\"{}\" is not host[:port][/namespace]", shown()));
-        }
-        Ok(Place { host: normal, path: path.to_owned() })
-    }
-
-    /// Whether it is a prefix of the repository, or of the host itself.
-    fn covers(&self, host: &str, repository: Option<&str>) -> bool {
-        let portless = hostname::split_port(host).0;
-        let host_matches = match self.host.strip_prefix('*') {
-            Some(domain) => [host, portless].iter().any(|host| host.len() > domain.len() && host.ends_with(domain)),
-            None => self.host == host || self.host == portless,
-        };
-        let path_matches = match repository {
-            _ if self.path.is_empty() => true,
-            Some(repository) => {
-                repository.strip_prefix(self.path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            }
-            None => false,
-        };
-        host_matches && path_matches
-    }
-
-    /// How close a prefix it is.
-    fn len(&self) -> usize {
-        self.host.len() + self.path.len()
     }
 }
 
