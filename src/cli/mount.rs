@@ -126,16 +126,20 @@ impl Plan {
         })?;
         let shown = point.to_string_lossy();
         let assembled = assemble(&self.source, &self.common, &shown)?;
+        (assembled.ping)()?;
         let root = assembled.root.clone();
         let mounted = stage
             .mounting(|| fuse::mount(assembled.root, assembled.store, assembled.journal, &point, self.options.fuse))?;
         let unmounter = mounted.unmounter();
-        let _presence = mounted.device().and_then(presence::show);
-        ::log::info!("{} is mounted at {shown}", self.source);
+        if let Some(device) = mounted.device() {
+            presence::show(device, unmounter.clone());
+        }
         if let Err(error) = ready() {
             unmounter.detach()?;
             return Err(error);
         }
+        // Only now: who waited for the mount has no use for a line of log.
+        ::log::info!("{} is mounted at {shown}", self.source);
         systemd::notify(&format!("READY=1\nMAINPID={}\nSTATUS={} at {shown}", std::process::id(), self.source));
         serve_until_end(events, &coming, &unmounter, mounted, root.as_ref())
     }

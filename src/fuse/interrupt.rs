@@ -111,6 +111,29 @@ impl Watch {
     }
 }
 
+/// What was done about those who wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Calls that were ended.
+    pub ended: usize,
+    /// Calls that wait on.
+    pub left: usize,
+}
+
+impl Watch {
+    /// Ends every call that has waited for longer than `patience`, as a signal would.
+    pub(super) fn end_older(&self, patience: Duration) -> Waiting {
+        let state = self.shared.lock();
+        let all = state.waiting.len();
+        let old = state.waiting.values().filter(|waiter| waiter.since.elapsed() > patience);
+        let slots: Vec<_> = old.filter_map(|waiter| waiter.slot.upgrade()).collect();
+        // The job that holds the slot may end now: its last owner must not be us, under the lock.
+        drop(state);
+        let ended = slots.iter().filter(|slot| slot.interrupt()).count();
+        Waiting { ended, left: all - slots.len() }
+    }
+}
+
 impl Drop for Watch {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
@@ -210,7 +233,8 @@ mod tests {
         let watch = Watch::start();
         let (slot, watched) = watch.over(std::process::id(), Reply(sender));
         assert!(!slot.is_taken());
-        assert!(slot.interrupt());
+        assert_eq!(watch.end_older(Duration::from_secs(60)), Waiting { ended: 0, left: 1 });
+        assert_eq!(watch.end_older(Duration::ZERO), Waiting { ended: 1, left: 0 });
         assert!(slot.take().is_none());
         assert_eq!(answers.recv().expect("answer"), libc::EINTR);
         drop(watched);

@@ -25,6 +25,7 @@ mod reply;
 mod session;
 mod unmount;
 
+pub use interrupt::Waiting;
 pub use session::{Mounted, Unmounter, mount};
 pub use unmount::unmount;
 

@@ -57,7 +57,8 @@ pub fn locate(point: &Path) -> Result<PathBuf> {
         Err(error) => error,
     };
     if error.kind() == std::io::ErrorKind::NotFound {
-        return Err(failed(error));
+        let what = format!("mountpoint {} does not exist", point.display());
+        return Err(Error::new(crate::error::Kind::NotFound, what));
     }
     let absolute = std::path::absolute(point).map_err(failed)?;
     match (absolute.parent().map(Path::canonicalize), absolute.file_name()) {

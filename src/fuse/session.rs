@@ -5,7 +5,7 @@ use super::core::Core;
 use super::frontend::Frontend;
 use super::handles::Handles;
 use super::inodes::Inodes;
-use super::interrupt::Watch;
+use super::interrupt::{Waiting, Watch};
 use super::mounts::{self, Device};
 use super::pool::{Limits, Pool};
 use super::{Options, kernel, unmount};
@@ -19,6 +19,7 @@ use nix::unistd::{getegid, geteuid};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Threads that read the device. They never wait, so a few are plenty.
 const THREADS: usize = 4;
@@ -32,11 +33,12 @@ pub struct Mounted {
     unmounter: Unmounter,
 }
 
-/// Ends a mount from anywhere.
-#[derive(Clone, Debug)]
+/// Ends a mount, or what waits for it, from anywhere.
+#[derive(Clone)]
 pub struct Unmounter {
     point: PathBuf,
     device: Option<Device>,
+    core: Weak<Core>,
 }
 
 /// Mounts `root` at `mountpoint`, an absolute path ([`super::mountpoint::prepare`]), and serves it until it is
@@ -81,7 +83,8 @@ pub fn mount(
         kernel::raise_read_ahead(device);
     }
     hear_of_poison(&core, notifier);
-    Ok(Mounted { served, unmounter: Unmounter { point: mountpoint.to_owned(), device } })
+    let core = Arc::downgrade(&core);
+    Ok(Mounted { served, unmounter: Unmounter { point: mountpoint.to_owned(), device, core } })
 }
 
 /// The options in fuser's words.
@@ -207,6 +210,11 @@ impl Mounted {
 }
 
 impl Unmounter {
+    /// Ends the calls that have waited for longer than `patience`: what holds them is not going to answer.
+    pub fn end_stuck(&self, patience: Duration) -> Waiting {
+        self.core.upgrade().map_or(Waiting { ended: 0, left: 0 }, |core| core.watch.end_older(patience))
+    }
+
     /// Takes the mount from its place at once; those who still use it keep it until they are done.
     pub fn detach(&self) -> Result<()> {
         // Another may be mounted there by now.

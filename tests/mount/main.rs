@@ -15,6 +15,7 @@ mod damage;
 mod dead;
 mod faults;
 mod hostile;
+mod lifecycle;
 mod look;
 mod modes;
 mod real;
