@@ -12,17 +12,22 @@ use fuser::{
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::SystemTime;
 
 /// The mount, as fuser calls it.
-pub(super) struct Frontend(pub(super) Arc<Core>);
+pub(super) struct Frontend {
+    pub(super) core: Arc<Core>,
+    /// Told when the session ends.
+    pub(super) ends: Sender<()>,
+}
 
 /// Begins a call, or answers that the inode is unknown.
 macro_rules! call {
     ($self:ident, $request:ident, $ino:expr, $name:expr, $reply:ident) => {
-        match $self.0.call($request.pid(), $ino.0, $name) {
+        match $self.core.call($request.pid(), $ino.0, $name) {
             Ok(call) => call,
-            Err(error) => return $self.0.refuse($reply, &error),
+            Err(error) => return $self.core.refuse($reply, &error),
         }
     };
 }
@@ -32,15 +37,20 @@ macro_rules! opened {
     ($self:ident, $found:expr, $reply:ident) => {
         match $found {
             Ok(found) => found,
-            Err(error) => return $self.0.refuse($reply, &error),
+            Err(error) => return $self.core.refuse($reply, &error),
         }
     };
 }
 
 impl Filesystem for Frontend {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        kernel::negotiate(config, &self.0.passthrough);
+        kernel::negotiate(config, &self.core.passthrough);
         Ok(())
+    }
+
+    fn destroy(&mut self) {
+        // Nobody may wait for it.
+        self.ends.send(()).ok();
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
@@ -49,12 +59,12 @@ impl Filesystem for Frontend {
 
     // A batch of them comes one by one, by fuser's default.
     fn forget(&self, _: &Request, ino: INodeNo, lookups: u64) {
-        self.0.inodes.forget(ino.0, lookups);
+        self.core.inodes.forget(ino.0, lookups);
     }
 
     fn getattr(&self, request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         let call = call!(self, request, ino, None, reply);
-        let (attr, ttl) = self.0.look.show(call.inode.ino, &call.inode.node());
+        let (attr, ttl) = self.core.look.show(call.inode.ino, &call.inode.node());
         reply.attr(&ttl, &attr);
     }
 
@@ -80,7 +90,7 @@ impl Filesystem for Frontend {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let file = opened!(self, self.0.handles.file(fh.0), reply);
+        let file = opened!(self, self.core.handles.file(fh.0), reply);
         let call = call!(self, request, ino, None, reply);
         ops::read(call, file, offset, size as usize, reply);
     }
@@ -95,7 +105,7 @@ impl Filesystem for Frontend {
         _: bool,
         reply: ReplyEmpty,
     ) {
-        self.0.handles.release(fh.0);
+        self.core.handles.release(fh.0);
         reply.ok();
     }
 
@@ -104,20 +114,20 @@ impl Filesystem for Frontend {
     }
 
     fn readdir(&self, _: &Request, _: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
-        ops::readdir(&self.0, &*opened!(self, self.0.handles.dir(fh.0), reply), offset, reply);
+        ops::readdir(&self.core, &*opened!(self, self.core.handles.dir(fh.0), reply), offset, reply);
     }
 
     fn readdirplus(&self, _: &Request, _: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
-        ops::readdirplus(&self.0, &*opened!(self, self.0.handles.dir(fh.0), reply), offset, reply);
+        ops::readdirplus(&self.core, &*opened!(self, self.core.handles.dir(fh.0), reply), offset, reply);
     }
 
     fn releasedir(&self, _: &Request, _: INodeNo, fh: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
-        self.0.handles.release(fh.0);
+        self.core.handles.release(fh.0);
         reply.ok();
     }
 
     fn statfs(&self, request: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        let Ok(call) = self.0.call(request.pid(), ino.0, None) else { return reply.error(Errno::ESTALE) };
+        let Ok(call) = self.core.call(request.pid(), ino.0, None) else { return reply.error(Errno::ESTALE) };
         // The store may look at its disk: nothing that a callback should wait for.
         call.run(Place::Lane(""), reply, |call| Ok(call.core.clone()), |_, reply, core| ops::statfs(&core, reply));
     }

@@ -17,8 +17,8 @@ use crate::tree::{Dir, Node};
 use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
 use nix::unistd::{getegid, geteuid};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Threads that read the device. They never wait, so a few are plenty.
@@ -29,7 +29,7 @@ const FUSE_CONF: &str = "/etc/fuse.conf";
 
 /// A mount that is served.
 pub struct Mounted {
-    served: JoinHandle<std::io::Result<()>>,
+    ended: Receiver<()>,
     unmounter: Unmounter,
 }
 
@@ -70,13 +70,14 @@ pub fn mount(
         store,
         journal,
     });
-    let session =
-        Session::new(Frontend(core.clone()), mountpoint, &config).map_err(|error| refused(mountpoint, error))?;
+    let (ends, ended) = mpsc::channel();
+    let frontend = Frontend { core: core.clone(), ends };
+    let session = Session::new(frontend, mountpoint, &config).map_err(|error| refused(mountpoint, error))?;
+    let session = session.spawn().map_err(|error| Error::io("start the threads of the mount", error))?;
     let notifier = session.notifier();
-    let served = std::thread::Builder::new()
-        .name("regfs-fuse".into())
-        .spawn(move || session.run())
-        .map_err(|error| Error::io("start a thread for the mount", error))?;
+    // Dropped, it would unmount whatever is mounted at this path by then, ours or not: fuser 0.18 takes the sign that
+    // ours is gone (POLLERR) for the sign that it is there.
+    std::mem::forget(session);
     // Not asked of the mount itself: what asks the kernel may be told by us alone.
     let device = mounts::at(mountpoint)?.map(|mount| mount.device);
     if let Some(device) = device {
@@ -84,7 +85,7 @@ pub fn mount(
     }
     hear_of_poison(&core, notifier);
     let core = Arc::downgrade(&core);
-    Ok(Mounted { served, unmounter: Unmounter { point: mountpoint.to_owned(), device, core } })
+    Ok(Mounted { ended, unmounter: Unmounter { point: mountpoint.to_owned(), device, core } })
 }
 
 /// The options in fuser's words.
@@ -199,13 +200,15 @@ impl Mounted {
         self.unmounter.device
     }
 
-    /// Waits until it is unmounted, by whomever.
+    /// Waits until it is unmounted, by whomever. Fails if it ended by itself.
     pub fn wait(self) -> Result<()> {
-        match self.served.join() {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Error::io("serve the mount", error)),
-            Err(_) => Err(Error::new(Kind::Io, "serve the mount: a thread panicked")),
+        // Closed is as good as told: nothing serves the mount any more.
+        self.ended.recv().ok();
+        if !self.unmounter.is_mounted()? {
+            return Ok(());
         }
+        self.unmounter.detach()?;
+        Err(Error::new(Kind::Io, "the kernel cannot be heard any more: the mount has ended by itself"))
     }
 }
 
@@ -215,12 +218,15 @@ impl Unmounter {
         self.core.upgrade().map_or(Waiting { ended: 0, left: 0 }, |core| core.watch.end_older(patience))
     }
 
+    /// Whether it is in its place.
+    fn is_mounted(&self) -> Result<bool> {
+        // Another may be mounted there by now.
+        let mount = mounts::at(&self.point)?;
+        Ok(mount.is_some_and(|mount| Some(mount.device) == self.device))
+    }
+
     /// Takes the mount from its place at once; those who still use it keep it until they are done.
     pub fn detach(&self) -> Result<()> {
-        // Another may be mounted there by now.
-        match mounts::at(&self.point)? {
-            Some(mount) if Some(mount.device) == self.device => unmount::unmount(&self.point, true),
-            _ => Ok(()),
-        }
+        if self.is_mounted()? { unmount::unmount(&self.point, true) } else { Ok(()) }
     }
 }
