@@ -70,3 +70,66 @@ impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+    use crate::net::runtime::Runtime;
+    use std::time::Duration;
+
+    async fn slow(result: Result<u32>) -> Result<u32> {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        result
+    }
+
+    /// What eight who ask at once get, and how many of them had to fetch.
+    fn eight(flights: &Flights<u8, u32>, result: &Result<u32>) -> (Vec<Result<u32>>, u32) {
+        let runtime = Runtime::new().expect("a runtime");
+        let fetches = std::sync::atomic::AtomicU32::new(0);
+        let ask = || {
+            runtime.block_on(flights.get(
+                &1,
+                |_| true,
+                || {
+                    fetches.fetch_add(1, Ordering::SeqCst);
+                    slow(result.clone())
+                },
+            ))
+        };
+        let results = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic").map(|(value, _)| value)).collect()
+        });
+        (results, fetches.into_inner())
+    }
+
+    #[test]
+    fn many_share_one_fetch_and_what_comes_of_it() {
+        let flights = Flights::new();
+        let (results, fetches) = eight(&flights, &Err(Error::new(Kind::Server, "broken")));
+        assert!(results.iter().all(|result| result.is_err()));
+        // Who comes after the failure tries for itself; threads may start late.
+        assert!(fetches < 8, "{fetches}");
+        let (results, fetches) = eight(&flights, &Ok(7));
+        assert!(results.iter().all(|result| matches!(result, Ok(7))));
+        assert_eq!(fetches, 1);
+        assert_eq!(eight(&flights, &Ok(8)).1, 0, "what is good is kept");
+    }
+
+    #[test]
+    fn a_fetch_that_is_given_up_hands_over() {
+        let runtime = Runtime::new().expect("a runtime");
+        let flights: Flights<u8, u32> = Flights::new();
+        runtime.block_on(async {
+            let never = flights.get(&1, |_| true, std::future::pending::<Result<u32>>);
+            tokio::time::timeout(Duration::from_millis(20), never).await.expect_err("given up");
+            let (value, new) = flights.get(&1, |_| true, || slow(Ok(3))).await.expect("the next one");
+            assert_eq!((value, new), (3, true));
+            flights.forget(&1, |value| *value == 4).await;
+            assert_eq!(flights.get(&1, |_| true, || slow(Ok(5))).await.expect("kept").0, 3);
+            flights.forget(&1, |value| *value == 3).await;
+            assert_eq!(flights.get(&1, |_| true, || slow(Ok(5))).await.expect("anew").0, 5);
+        });
+    }
+}

@@ -40,6 +40,7 @@ pub(super) fn next(from: &Url, status: u16, headers: &HeaderMap, clear: bool) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use reqwest::header::HeaderValue;
 
     fn go(from: &str, location: &str) -> Result<Option<Url>> {
@@ -75,5 +76,14 @@ mod tests {
         next(&from, 302, &HeaderMap::new(), false).expect_err("no Location");
         assert_eq!(next(&from, 304, &HeaderMap::new(), false).expect("no redirect"), None);
         assert_eq!(next(&from, 300, &HeaderMap::new(), false).expect("no redirect"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_location_is_safe_or_refused(location in "[ -~]{0,40}|(https?|ftp)?:?//?[a-z@:/.0-9\\[\\]]{0,20}") {
+            if let Ok(Some(to)) = go("https://a/v2/x", &location) {
+                prop_assert!(to.scheme() == "https" && to.username().is_empty() && to.password().is_none());
+            }
+        }
     }
 }
