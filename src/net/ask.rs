@@ -27,7 +27,13 @@ pub enum What<'a> {
     Base,
     /// The list of repositories.
     Catalog,
-    /// Tags, manifests, referrers of a repository.
+    /// What a repository has: its tags, the referrers of a manifest. The host itself knows them all and is asked
+    /// first, a mirror may hold a part of them.
+    List {
+        /// The repository.
+        repository: &'a Repository,
+    },
+    /// Manifests of a repository.
     Metadata {
         /// The repository.
         repository: &'a Repository,
@@ -46,13 +52,20 @@ impl<'a> What<'a> {
     pub fn repository(&self) -> Option<&'a Repository> {
         match self {
             What::Base | What::Catalog => None,
-            What::Metadata { repository, .. } | What::Blob { repository } => Some(repository),
+            What::List { repository } | What::Metadata { repository, .. } | What::Blob { repository } => {
+                Some(repository)
+            }
         }
     }
 
     /// Whether the answer decides what a tag means.
     pub(super) fn by_tag(&self) -> bool {
-        matches!(self, What::Metadata { by_tag: true, .. })
+        matches!(self, What::List { .. } | What::Metadata { by_tag: true, .. })
+    }
+
+    /// Whether it is a list of what a repository has.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self, What::List { .. })
     }
 
     /// Whether these are bytes of a blob.

@@ -56,6 +56,11 @@ impl State {
     }
 }
 
+/// Whether a failure says that a host is down, rather than what it thinks of the question.
+fn is_down(kind: Kind) -> bool {
+    matches!(kind, Kind::Timeout | Kind::Unreachable | Kind::Server | Kind::Busy)
+}
+
 /// One question on its way.
 struct Question<'a> {
     ask: &'a Ask<'a>,
@@ -156,8 +161,24 @@ impl Host {
             None => !endpoint.is_mirror,
             Some(_) => endpoint.answers(what.by_tag()),
         };
+        let Some(own) = endpoints.iter().rfind(|endpoint| !endpoint.is_mirror) else {
+            return Err(Fault::last(Error::new(Kind::NotFound, format!("{} has no endpoint", self.name()))));
+        };
         let mirrors = endpoints.iter().filter(|endpoint| endpoint.is_mirror && fits(endpoint));
         let mirrors: Vec<_> = mirrors.filter(|mirror| !self.http.dead.is(&mirror.host())).collect();
+        let mut failed = None;
+        if what.is_list() && !mirrors.is_empty() && !self.http.dead.is(&own.host()) {
+            let deadline = Instant::now() + question.deadline.saturating_duration_since(Instant::now()) / 2;
+            match self.at(&Question { deadline, ..*question }, own).await {
+                Ok(reply) => return Ok(reply),
+                Err(fault) => {
+                    if is_down(fault.error.kind()) && self.http.dead.add(own.host()) {
+                        log::warn!("{} is listed by its mirrors: {}", self.name(), fault.error);
+                    }
+                    failed = Some(fault);
+                }
+            }
+        }
         for (at, mirror) in mirrors.iter().enumerate() {
             // Each may use its share of what is left: the host itself is to have its turn.
             let left = question.deadline.saturating_duration_since(Instant::now());
@@ -169,16 +190,15 @@ impl Host {
             match self.at(&share, mirror).await {
                 Ok(reply) => return Ok(reply),
                 Err(fault) => {
-                    let down = [Kind::Timeout, Kind::Unreachable, Kind::Server, Kind::Busy];
-                    let down = down.contains(&fault.error.kind()) && self.http.dead.add(mirror.host());
+                    let down = is_down(fault.error.kind()) && self.http.dead.add(mirror.host());
                     let level = if down { log::Level::Warn } else { log::Level::Debug };
                     log::log!(level, "mirror {} of {} is passed over: {}", mirror.host(), self.name(), fault.error);
                 }
             }
         }
-        match endpoints.iter().rfind(|endpoint| !endpoint.is_mirror) {
-            Some(origin) => self.at(question, origin).await,
-            None => Err(Fault::last(Error::new(Kind::NotFound, format!("{} has no endpoint", self.name())))),
+        match failed {
+            Some(fault) => Err(fault),
+            None => self.at(question, own).await,
         }
     }
 

@@ -57,7 +57,7 @@ pub(super) fn repositories(client: &Client) -> Result<Listing<Repository>> {
 /// The tags of `repository`.
 pub(super) fn tags(client: &Client, repository: &Repository) -> Result<Listing<Tag>> {
     let mut found = Names::default();
-    let what = What::Metadata { repository, by_tag: true };
+    let what = What::List { repository };
     let first = |size| format!("/v2/{repository}/tags/list?n={size}");
     let partial = pages::walk(client, what, &HeaderMap::new(), &[], first, |page| found.take(&page.bytes))
         .map_err(|error| error.context(format!("list tags of {}/{repository}", client.host.name())))?

@@ -37,7 +37,7 @@ fn by_api(client: &Client, repository: &Repository, digest: &Digest) -> Result<O
     let mut found = Vec::new();
     let mut seen = HashSet::new();
     let mut spoken = false;
-    let what = What::Metadata { repository, by_tag: true };
+    let what = What::List { repository };
     let first = |_| format!("/v2/{repository}/referrers/{digest}");
     let walked = pages::walk(client, what, &headers::for_referrers(), &[404, 405], first, |page| {
         if page.status != 200 {

@@ -1,6 +1,7 @@
 //! Mirrors at work: order, fallback, and what they are never asked or told (protocols.md items 9, 26, 27).
 
 use super::{DIGEST, SHORT, ask, config, get, host};
+use crate::kit;
 use crate::setup::{Setup, auth};
 use crate::support::http::{Reply, Request, Server};
 use crate::support::image::Image;
@@ -47,12 +48,13 @@ fn item_26_a_mirror_answers_under_its_own_names() {
     let setup = Setup::new();
     registries(&setup, &origin, &[format!("{}/hub", mirror.host())], "");
     let host = host(&setup, &clear(&origin));
-    for path in ["manifests/latest", "tags/list?n=5", &format!("blobs/{DIGEST}")] {
+    for path in ["manifests/latest", &format!("manifests/{DIGEST}"), &format!("blobs/{DIGEST}")] {
         assert_eq!(get(&host, "ns/repo", path).expect("an answer"), "mirror");
     }
     let asked: Vec<_> = lines(&mirror).into_iter().filter(|line| line.contains("/hub/")).collect();
     let blob = format!("GET /v2/hub/ns/repo/blobs/{DIGEST}");
-    assert_eq!(asked, ["GET /v2/hub/ns/repo/manifests/latest", "GET /v2/hub/ns/repo/tags/list?n=5", &blob]);
+    let manifest = format!("GET /v2/hub/ns/repo/manifests/{DIGEST}");
+    assert_eq!(asked, ["GET /v2/hub/ns/repo/manifests/latest", &manifest, &blob]);
     assert_eq!(lines(&origin), [""; 0]);
 }
 
@@ -116,6 +118,29 @@ fn mirrors_are_not_asked_what_the_registry_is_or_lists() {
 }
 
 #[test]
+fn what_a_repository_has_the_host_says_and_a_mirror_only_where_it_is_down() {
+    let (origin, mirror) = (says("origin"), says("mirror"));
+    let setup = Setup::new();
+    registries(&setup, &origin, &[mirror.host()], "");
+    assert_eq!(get(&host(&setup, &clear(&origin)), "r", "tags/list").expect("an answer"), "origin");
+    assert_eq!(mirror.count(), 0);
+    let down = host(&setup, &clear(&origin));
+    drop(origin);
+    let start = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(get(&down, "r", "tags/list").expect("an answer"), "mirror");
+    }
+    assert!(start.elapsed() < kit::PATIENT / 2, "{:?}", start.elapsed());
+
+    let (lacking, empty) =
+        (Server::start(|_| Reply::error(404, "NAME_UNKNOWN", "the host's word")), Server::start(not_found));
+    registries(&setup, &lacking, &[empty.host()], "");
+    let error = get(&host(&setup, &clear(&lacking)), "r", "tags/list").expect_err("nowhere");
+    assert_eq!(error.kind(), Kind::NotFound);
+    assert!(error.to_string().contains("the host's word"), "{error}");
+}
+
+#[test]
 fn item_26_a_location_moves_and_a_block_denies() {
     let (origin, moved) = (says("origin"), says("moved"));
     let setup = Setup::new();
@@ -156,10 +181,10 @@ fn item_27_mirrors_are_told_the_host_and_the_headers_that_are_theirs() {
     );
     hosts_toml(&setup, &origin, &text);
     let host = host(&setup, &clear(&origin));
-    assert_eq!(get(&host, "ns/repo", "tags/list?n=1").expect("an answer"), "mirror");
+    assert_eq!(get(&host, "ns/repo", "manifests/v1?n=1").expect("an answer"), "mirror");
     assert_eq!(get(&host, "ns/repo", &format!("blobs/{DIGEST}")).expect("an answer"), "elsewhere");
     let asked = mirror.requests();
-    assert_eq!(asked[0].path, "/api/v2/ns/repo/tags/list");
+    assert_eq!(asked[0].path, "/api/v2/ns/repo/manifests/v1");
     assert_eq!(asked[0].query_values("n"), ["1"]);
     assert_eq!(asked[0].query_values("ns"), [origin.host()]);
     let many: Vec<_> = asked[0].headers.iter().filter(|(name, _)| name == "x-many").map(|(_, v)| v.as_str()).collect();

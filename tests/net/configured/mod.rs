@@ -28,8 +28,8 @@ fn get(host: &Host, repository: &str, path: &str) -> Result<String> {
     let name = kit::repository(repository);
     let what = match path.split_once('/') {
         Some(("blobs", _)) => What::Blob { repository: &name },
+        None | Some(("tags", _)) => What::List { repository: &name },
         Some((_, reference)) => What::Metadata { repository: &name, by_tag: !reference.contains(':') },
-        None => What::Metadata { repository: &name, by_tag: true },
     };
     ask(host, &format!("/v2/{repository}/{path}"), what)
 }
