@@ -396,9 +396,9 @@ fn the_sink_ends_a_stream_with_its_own_words() {
 fn bad_weather_is_ridden_out() {
     let seed = seed("weather");
     let held = holding(Options::default());
-    held.fake.weather(seed, 30);
+    held.fake.weather(seed, 5);
     let start = Instant::now();
-    for _ in 0..5 {
+    for _ in 0..15 {
         held.whole();
         held.reads(1000, 300_000);
     }

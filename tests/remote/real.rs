@@ -4,6 +4,7 @@ use crate::connect::{connect, connect_as, repository, tag};
 use crate::fixture::{Fixture, OTHER, REPOSITORY};
 use crate::suite::{Remote, lists_odd_names};
 use crate::support::fake;
+use crate::support::seed;
 use crate::support::servers::docker::{Docker, DockerAuth};
 use crate::support::servers::{DockerRegistry, Ferro, Nginx, TokenServer};
 use regfs::error::Kind;
@@ -136,6 +137,16 @@ fakes! {
     fake_without_digests: |options| (options.digest_header, options.etag) = (fake::DigestHeader::Absent, false);
     fake_of_quay: |options| (options.paging, options.page) = (fake::Paging::Quay, 1);
     fake_of_ecr: |options| (options.paging, options.page) = (fake::Paging::Ecr, 2);
+}
+
+/// Errors that pass, at any request, change nothing of what is read.
+#[test]
+fn fake_in_bad_weather() {
+    let fixture = Fixture::new();
+    let registry = fake::Registry::with(fake::Options { referrers: Some(10), ..fake::Options::default() });
+    fixture.put(&registry);
+    registry.weather(seed("weather"), 3);
+    Remote::new(&*connect(&registry.host())).conforms(&fixture);
 }
 
 #[test]

@@ -111,21 +111,26 @@ impl Transfer<'_> {
             (Err(error), _) => return Err(Stop::Final(error)),
         };
         let in_parts = matches!((&holds, &answer), (Body::Bytes(_), Some(answer)) if answer.status == 206);
-        if asked.is_some() {
-            blob.client.plain.set(&blob.repository, !in_parts);
-        }
         if resumes && !in_parts {
             self.restart()?;
         }
         match (holds, answer) {
-            (Body::Bytes(run), Some(answer)) => self.copy(answer, run),
+            (Body::Bytes(run), Some(answer)) => {
+                if asked.is_some() {
+                    blob.client.plain.set(&blob.repository, !in_parts);
+                }
+                self.copy(answer, run)
+            }
             (Body::Useless(why), _) if asked.is_none() => Err(Stop::Final(Error::new(Kind::Protocol, why))),
             (_, answer) => {
                 // Its body may not even end: it is not read.
                 drop(answer);
                 let answer = blob.ask(None).map_err(Stop::Final)?;
                 match body::judge(answer.status, &answer.headers, None, size).map_err(Stop::Final)? {
-                    Body::Bytes(run) => self.copy(answer, run),
+                    Body::Bytes(run) => {
+                        blob.client.plain.set(&blob.repository, true);
+                        self.copy(answer, run)
+                    }
                     Body::Useless(why) => Err(Stop::Final(Error::new(Kind::Protocol, why))),
                 }
             }
