@@ -55,6 +55,17 @@ impl Answer {
         Ok(Answer { status, headers, url, http, body })
     }
 
+    /// Lets the body come as it is sent, if its encoded length is `size`, that of the content itself: object stores
+    /// label a layer that is gzip by nature so, and decoding it would be the mistake. Before the first chunk only.
+    pub fn keep_encoded(&mut self, size: u64) {
+        let Some(body) = &mut self.body else { return };
+        let length = body.reply.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if body.inflate.is_some() && length == Some(size) {
+            body.inflate = None;
+            self.headers = body.reply.headers().clone();
+        }
+    }
+
     /// The next part of the body; `None` at its end. `Timeout` after the timeout without a byte, `Unreachable`
     /// where the connection breaks or ends early; after an error there is nothing more.
     pub fn chunk(&mut self) -> Result<Option<Bytes>> {

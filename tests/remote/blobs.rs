@@ -271,6 +271,14 @@ fn bodies_compressed_though_asked_not_to() {
 }
 
 #[test]
+fn a_blob_that_is_labelled_as_encoded_and_is_not() {
+    let held = holding(Options::default());
+    held.fault(Fault::Header("Content-Encoding", Some("gzip".to_owned())));
+    held.whole();
+    held.reads(300, 400);
+}
+
+#[test]
 fn a_server_that_chokes_on_ranges_is_asked_without() {
     let held = holding(Options::default());
     let choke = |request: &Request, reply: Reply| match request.header("range") {

@@ -94,7 +94,10 @@ impl Blob {
 
     fn send(&self, path: &str, range: Option<Span>) -> Result<Answer> {
         let what = What::Blob { repository: &self.repository };
-        self.client.host.send(&Ask { method: Method::GET, path, what, headers: HeaderMap::new(), range }, &[416])
+        let ask = Ask { method: Method::GET, path, what, headers: HeaderMap::new(), range };
+        let mut answer = self.client.host.send(&ask, &[416])?;
+        answer.keep_encoded(self.descriptor.size);
+        Ok(answer)
     }
 }
 
