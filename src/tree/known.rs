@@ -146,8 +146,8 @@ impl Known {
         });
     }
 
-    /// Learns what a tag names.
-    pub(super) fn learn_tag(&self, repository: &Repository, tag: &Tag, mut named: Named) {
+    /// Learns what a tag names; gives that with what was known of the same image before.
+    pub(super) fn learn_tag(&self, repository: &Repository, tag: &Tag, mut named: Named) -> Named {
         self.change(|facts| {
             let key = (repository.clone(), Some(tag.clone()));
             let before = facts.get(&key).cloned().flatten();
@@ -155,9 +155,10 @@ impl Known {
                 named.created = named.created.or(before.created);
             }
             let changed = before.as_ref() != Some(&named);
-            facts.put(key, Some(named));
+            facts.put(key, Some(named.clone()));
             changed
         });
+        named
     }
 
     /// Learns that a tag is gone.

@@ -21,15 +21,15 @@ use std::time::{Duration, SystemTime};
 /// Tag names kept, of all repositories.
 const MAX_TAG_NAMES: u64 = 200_000;
 /// Tags whose digest is kept.
-const MAX_NAMED: u64 = 40_000;
+const MAX_NAMED: u64 = 20_000;
 /// Bytes of manifests kept parsed, roughly; the largest one that is read has to fit.
 const MAX_SNAPSHOTS: u64 = 24 << 20;
 /// Blobs whose size is kept.
-const MAX_SIZES: u64 = 50_000;
+const MAX_SIZES: u64 = 20_000;
 /// Lists of referrers kept, and entries in them.
 const MAX_REFERRERS: u64 = 10_000;
 /// Images whose time of making is kept.
-const MAX_CREATED: u64 = 40_000;
+const MAX_CREATED: u64 = 20_000;
 
 /// A digest in a repository: the same content elsewhere may not be there.
 type Place = (Repository, Digest);
@@ -247,7 +247,7 @@ impl Metadata {
                     self.known.forget_tag(repository, tag);
                 }
             })?;
-            self.known.learn_tag(repository, tag, named.clone());
+            let named = self.known.learn_tag(repository, tag, named);
             let before = match before {
                 Some(now) if now.named.digest == named.digest => now.before,
                 Some(now) => Some(now.named.digest.clone()),

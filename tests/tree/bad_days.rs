@@ -172,6 +172,12 @@ fn offline_shows_what_is_remembered() {
         text(&root, "a/b/tags/v1/layers/00.tar.gz");
         stat(&root, "a/b/tags/v1").expect("tag").attr();
     }
+    let root = tree_with(&memory, &store(Some(dir.path())), options());
+    ls(&root, "a/b/tags").expect("ls");
+    assert!(stat(&root, "a/b/tags/v1").expect("tag").attr().mtime.is_some(), "the next mount knows the time");
+    text(&root, "a/b/tags/v1/digest");
+    assert!(stat(&root, "a/b/tags/v1").expect("tag").attr().mtime.is_some(), "it still does");
+    drop(root);
     memory.asked();
     let root = tree_with(&memory, &store(Some(dir.path())), Options { offline: true, ..options() });
     assert_eq!(ls(&root, "").expect("ls"), ["a"]);
