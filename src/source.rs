@@ -193,8 +193,8 @@ pub(crate) fn is_hub(host: &str) -> bool {
     matches!(host.trim_start_matches("https://"), "docker.io" | "index.docker.io" | "registry-1.docker.io")
 }
 
-/// The Hub's official images have names of one word, and live under `library/`.
-fn official(host: &str, repository: Repository) -> Result<Repository> {
+/// The repository that a name means: the Hub's official images have names of one word, and live under `library/`.
+pub(crate) fn official(host: &str, repository: Repository) -> Result<Repository> {
     if is_hub(host) && repository.components().count() == 1 {
         return format!("library/{repository}").parse();
     }

@@ -2,7 +2,7 @@
 //!
 //! Promises: whatever may be part of a repository's name is a directory, at no request, because no registry can tell
 //! that nothing begins so; what is listed is what the registry lists, or where it does not, what is known. A
-//! repository may hold others: `a` shows its tags beside `b` of `a/b`.
+//! repository may hold others: `a` shows its tags beside `b` of `a/b`. On the Hub `ubuntu` is `library/ubuntu`.
 
 use super::content::dir_attr;
 use super::metadata::Metadata;
@@ -11,6 +11,7 @@ use super::{Attr, Dir, Entry, Node, Options, not_found};
 use crate::error::{Kind, Result};
 use crate::name::{self, Repository};
 use crate::remote;
+use crate::source;
 use crate::store::Store;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -67,6 +68,11 @@ struct Folder {
 }
 
 impl Folder {
+    /// The repository that this directory is, if it is one.
+    fn repository(&self) -> Result<Option<Repository>> {
+        self.at.as_ref().map(|at| source::official(self.metadata.name(), at.clone())).transpose()
+    }
+
     fn below(&self, component: &str) -> Result<Repository> {
         match &self.at {
             Some(at) => format!("{at}/{component}").parse(),
@@ -136,19 +142,19 @@ impl Dir for Folder {
                 nodes.insert(name::show_component(component), self.folder(self.below(component)?));
             }
         }
-        if let Some(at) = &self.at
-            && self.is_repository(at, is_whole, !nodes.is_empty())?
+        if let Some(own) = self.repository()?
+            && self.is_repository(&own, is_whole, !nodes.is_empty())?
         {
             for name in PARTS {
-                nodes.extend(repository::part(&self.metadata, at, name).map(|node| (name.to_owned(), node)));
+                nodes.extend(repository::part(&self.metadata, &own, name).map(|node| (name.to_owned(), node)));
             }
         }
         Ok(nodes.into_iter().map(|(name, node)| Entry { name: name.into(), node }).collect())
     }
 
     fn lookup(&self, name: &OsStr) -> Result<Node> {
-        if let (Some(at), Some(text)) = (&self.at, name.to_str())
-            && let Some(node) = repository::part(&self.metadata, at, text)
+        if let (Some(own), Some(text)) = (self.repository()?, name.to_str())
+            && let Some(node) = repository::part(&self.metadata, &own, text)
         {
             return Ok(node);
         }

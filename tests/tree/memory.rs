@@ -16,6 +16,7 @@ use std::time::Duration;
 /// The registry. All its content can be changed while a tree shows it.
 #[derive(Default)]
 pub(crate) struct Memory {
+    host: Option<&'static str>,
     pub(crate) state: Mutex<State>,
 }
 
@@ -51,6 +52,11 @@ pub(crate) fn descriptor(value: Value) -> Descriptor {
 impl Memory {
     pub(crate) fn new() -> Arc<Memory> {
         Arc::default()
+    }
+
+    /// One that is called `host`.
+    pub(crate) fn of(host: &'static str) -> Arc<Memory> {
+        Arc::new(Memory { host: Some(host), ..Memory::default() })
     }
 
     /// Changes anything.
@@ -140,7 +146,7 @@ pub(crate) fn digest(descriptor: &Value) -> Digest {
 
 impl Registry for Memory {
     fn name(&self) -> &str {
-        "registry.test"
+        self.host.unwrap_or("registry.test")
     }
 
     fn ping(&self) -> Result<()> {

@@ -145,6 +145,19 @@ fn one_repository_can_be_the_root() {
 }
 
 #[test]
+fn official_images_of_the_hub_are_found_by_their_short_names() {
+    let memory = Memory::of("docker.io");
+    memory.tag("library/ubuntu", "v1", &memory.image("library/ubuntu", "", &[b"here"]));
+    memory.with(|state| state.unlistable = Some("it refuses".to_owned()));
+    let root = tree(&memory);
+    assert_eq!(text(&root, "ubuntu/tags/v1/layers/00.tar.gz"), "here");
+    assert_eq!(ls(&root, "ubuntu").expect("ls"), ["blobs", "manifests", "tags"]);
+    root.refresh();
+    assert_eq!(ls(&root, "").expect("ls"), ["library"], "what is listed is the whole name");
+    assert_eq!(ls(&root, "library").expect("ls"), ["ubuntu"]);
+}
+
+#[test]
 fn every_host_is_a_directory() {
     let memory = Memory::new();
     memory.tag("a", "v1", &memory.image("a", "", &[b"here"]));
