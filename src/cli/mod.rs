@@ -4,6 +4,7 @@
 //! [`exit`]; a reader that went away is no failure. Only this floor prints.
 
 pub mod assemble;
+mod cache;
 mod cat;
 pub mod common;
 mod completions;
@@ -61,6 +62,7 @@ enum Command {
     Stat(stat::StatArgs),
     Tree(tree::TreeArgs),
     Status(status::StatusArgs),
+    Cache(cache::CacheArgs),
     Completions(completions::CompletionsArgs),
     Version(version::VersionArgs),
 }
@@ -107,6 +109,7 @@ impl Command {
             Command::Stat(args) => ("stat", start(&args.common).and_then(|()| stat::run(args))),
             Command::Tree(args) => ("tree", start(&args.common).and_then(|()| tree::run(args))),
             Command::Status(args) => ("status", status::run(args)),
+            Command::Cache(args) => ("cache", cache::run(args)),
             Command::Completions(args) => ("completions", completions::run(args)),
             Command::Version(args) => ("version", version::run(args)),
         }

@@ -172,6 +172,9 @@ impl Content {
             }
         }
         if found.checked {
+            if let Some(disk) = &self.store.disk {
+                disk.trust(&self.digest, &found.data.file);
+            }
             (0..self.count).for_each(|index| state.checked.insert(index));
         }
         if let Some(whole) = found.whole {

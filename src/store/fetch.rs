@@ -4,6 +4,7 @@ use super::content::{Content, State};
 use super::disk::table;
 use super::flight::{Job, Landing};
 use super::gather::Gather;
+use super::hash::MAX_PENDING;
 use super::unit::{self, SPAN};
 use crate::error::{Error, Kind, Result};
 use crate::journal::count;
@@ -158,7 +159,8 @@ impl Content {
         let mut state = self.lock();
         // With no disk to come back to, hashing must not fall behind.
         let mut held = Duration::ZERO;
-        while !kept && state.hash.is_full() && state.hash.is_busy() && held < HOLD {
+        let room = if kept { MAX_PENDING } else { MAX_PENDING.max(2 * self.store.window()) };
+        while !kept && state.hash.is_full(room) && state.hash.is_busy() && held < HOLD {
             let step = Duration::from_millis(100);
             state = self.changed.wait_timeout(state, step).unwrap_or_else(PoisonError::into_inner).0;
             held += step;
@@ -173,9 +175,13 @@ impl Content {
             if kept {
                 state.have.insert(index);
                 state.fresh.insert(index);
+                if state.whole && state.published {
+                    // Mended: what was written is what is proved.
+                    state.checked.insert(index);
+                }
             }
             if !settled {
-                state.hash.offer(index, bytes);
+                state.hash.offer(index, bytes, room);
             }
         }
         state.flights.done(index);

@@ -1,6 +1,6 @@
 //! An open blob with a read position of its own, from which it reads ahead.
 
-use super::ahead::{Ahead, MAX_WINDOW};
+use super::ahead::Ahead;
 use super::blob::Blob;
 use super::content::Content;
 use super::flight::Job;
@@ -94,7 +94,7 @@ impl Handle {
 
     /// Takes note of a read, and has on its way what is likely to be read next. Whether reads are sequential.
     fn look_ahead(&self, content: &Arc<Content>, span: Span) -> bool {
-        let limit = MAX_WINDOW.min(self.blob.store.memory.budget() / 2);
+        let limit = self.blob.store.window();
         let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
         let plan = position.ahead.read(span, self.blob.size, limit);
         if plan.seek {

@@ -21,7 +21,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// Bytes that wait for their turn in memory; what is over is read back from the file.
-const MAX_PENDING: u64 = 16 << 20;
+pub(super) const MAX_PENDING: u64 = 16 << 20;
 /// What a pass over a file reads at once, a multiple of a span.
 const PASS: usize = 4 * SPAN as usize;
 
@@ -53,9 +53,9 @@ impl Progress {
         self.hasher.is_none()
     }
 
-    /// Whether no more can wait in memory.
-    pub(super) fn is_full(&self) -> bool {
-        self.pending_bytes >= MAX_PENDING
+    /// Whether `limit` bytes wait in memory.
+    pub(super) fn is_full(&self, limit: u64) -> bool {
+        self.pending_bytes >= limit
     }
 
     /// Whether span `index` is part of the digest already.
@@ -68,15 +68,18 @@ impl Progress {
         self.next + u32::from(self.at_it)
     }
 
-    /// Keeps the bytes of span `index` for their turn, if there is room.
-    pub(super) fn offer(&mut self, index: u32, bytes: Bytes) {
+    /// Keeps the bytes of span `index` for their turn, if there is room within `limit`; what comes later makes room.
+    pub(super) fn offer(&mut self, index: u32, bytes: Bytes, limit: u64) {
         if self.has_taken(index) {
             return;
         }
-        if let Some(old) = self.pending.remove(&index) {
-            self.pending_bytes -= old.len() as u64;
+        self.take(index);
+        while self.is_full(limit) && self.pending.last_key_value().is_some_and(|(last, _)| *last > index) {
+            if let Some((_, last)) = self.pending.pop_last() {
+                self.pending_bytes -= last.len() as u64;
+            }
         }
-        if !self.is_full() {
+        if !self.is_full(limit) {
             self.pending_bytes += bytes.len() as u64;
             self.pending.insert(index, bytes);
         }
@@ -134,8 +137,8 @@ impl Content {
         if let Some(bytes) = state.hash.pending.get(&next) {
             return Step::Bytes(bytes.clone());
         }
-        // A part of an earlier run is read only when that decides the digest.
-        let due = state.fresh.has(next) || state.have.len() == self.count;
+        // A part of an earlier run is read only when that decides the digest, or makes a proved blob complete.
+        let due = !state.whole && state.fresh.has(next) || state.have.len() == self.count;
         match &state.data {
             Some(data) if state.have.has(next) && due => Step::Disk(data.clone(), state.sums[next as usize]),
             _ => Step::Nothing,
@@ -194,11 +197,15 @@ impl Content {
     }
 
     /// Publishes the file, if all is in it; keeps the table in any case.
-    fn keep(&self, proof: &Proof) {
+    fn keep(self: &Arc<Content>, proof: &Proof) {
         let Some(disk) = &self.store.disk else { return };
         let (sums, data) = {
-            let state = self.lock();
+            let mut state = self.lock();
             let complete = state.have.len() == self.count;
+            if !complete && let Ok(progress) = Progress::new(&self.digest) {
+                // Should the file become complete after all, it is hashed then, and published.
+                state.hash = progress;
+            }
             (state.sums.clone(), state.data.clone().filter(|_| complete))
         };
         let table = Table { digest: self.digest.clone(), size: self.size, whole: true, sums };
@@ -220,6 +227,9 @@ impl Content {
                 // What this process wrote, it hashed.
                 let wrote: Vec<u32> = (0..self.count).filter(|&index| state.fresh.has(index)).collect();
                 wrote.into_iter().for_each(|index| state.checked.insert(index));
+                if state.checked.len() == self.count {
+                    disk.trust(&self.digest, &data.file);
+                }
                 drop(state);
                 self.changed.notify_all();
             }
@@ -290,8 +300,11 @@ pub(super) fn recheck(
     }
     let Ok(proof) = Proof::check(digest, hasher) else { return Ok(None) };
     let table = Table { digest: digest.clone(), size, whole: true, sums };
-    if size > unit::SMALL {
-        keep_table(layout, &table, &proof)?;
+    // Without its table it is hashed again next time, no more.
+    if size > unit::SMALL
+        && let Err(error) = keep_table(layout, &table, &proof)
+    {
+        log::debug!("keep the checks of {digest}: {error}");
     }
     Ok(Some(table))
 }

@@ -10,6 +10,7 @@
 
 mod ahead;
 mod blob;
+pub mod check;
 mod content;
 mod disk;
 mod fetch;
@@ -18,6 +19,7 @@ mod gather;
 mod handle;
 mod hash;
 mod known;
+pub mod maintain;
 mod memory;
 mod pool;
 mod read;
@@ -267,11 +269,10 @@ impl Store {
     /// Remembers small facts across mounts (`known/`): `key` is a host or other plain name. Atomic, best effort.
     pub fn remember(&self, key: &str, bytes: &[u8]) {
         match &self.disk {
-            Some(disk) if disk.is_writable() => {
-                if let Err(error) = known::remember(&disk.layout, key, bytes) {
-                    disk.failed("write to the cache", &error);
-                }
-            }
+            Some(disk) if disk.is_writable() => match known::remember(&disk.layout, key, bytes) {
+                Ok(()) => disk.succeeded(),
+                Err(error) => disk.failed("write to the cache", &error),
+            },
             Some(_) => {}
             None => {
                 let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -294,6 +295,11 @@ impl Store {
         if !self.workers.settle(limit) {
             log::debug!("the cache did not settle in {limit:?}");
         }
+    }
+
+    /// How far a handle may read ahead, in bytes: what is on its way takes at most half of the memory.
+    fn window(&self) -> u64 {
+        ahead::MAX_WINDOW.min(self.memory.budget() / 2)
     }
 
     fn check_poison(&self, digest: &Digest) -> Result<()> {

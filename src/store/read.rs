@@ -47,7 +47,7 @@ impl Content {
         let mut tried_own = false;
         for _ in 0..ROUNDS {
             self.check_poison()?;
-            todo.retain(|&index| !self.from_memory(index, buf, span, sequential));
+            todo.retain(|&index| !self.take_memory(index, buf, span, sequential));
             if todo.is_empty() {
                 return Ok(());
             }
@@ -58,7 +58,7 @@ impl Content {
                 copy(index, &bytes, buf, span);
             }
             if let Some(data) = sources.data {
-                self.from_disk(&data, &sources.on_disk, buf, span, sequential, &mut todo);
+                self.take_disk(&data, &sources.on_disk, buf, span, sequential, &mut todo);
             }
             let mut failure: Option<Error> = None;
             let mut others = false;
@@ -90,7 +90,7 @@ impl Content {
         Err(Error::new(Kind::Busy, format!("read blob {}: what is fetched is gone as fast as it comes", self.digest)))
     }
 
-    fn from_memory(&self, index: u32, buf: &mut [u8], span: Span, sequential: bool) -> bool {
+    fn take_memory(&self, index: u32, buf: &mut [u8], span: Span, sequential: bool) -> bool {
         let key = self.key(index);
         let Some(bytes) = self.store.memory.get(&key) else { return false };
         let part = copy(index, &bytes, buf, span);
@@ -151,7 +151,7 @@ impl Content {
     }
 
     /// Reads spans from the file and checks them; those that are not right are forgotten, and left in `todo`.
-    fn from_disk(
+    fn take_disk(
         &self,
         data: &Data,
         spans: &[(u32, Sum)],
@@ -235,9 +235,6 @@ impl Content {
         let right = state.published && state.checked.len() == self.count;
         let data = state.data.clone().filter(|_| right)?;
         drop(state);
-        if let Some(disk) = &self.store.disk {
-            disk.trust(&self.digest, &data.file);
-        }
         // Another descriptor, that only reads: it goes to whoever asks.
         let path = format!("/proc/self/fd/{}", data.file.as_raw_fd());
         File::open(path).ok().map(Arc::new)
@@ -247,6 +244,11 @@ impl Content {
         let mut state = self.lock();
         if state.published && state.checked.len() < self.count {
             indexes.iter().for_each(|&index| state.checked.insert(index));
+            if state.checked.len() == self.count
+                && let (Some(disk), Some(data)) = (&self.store.disk, &state.data)
+            {
+                disk.trust(&self.digest, &data.file);
+            }
         }
     }
 

@@ -69,11 +69,6 @@ impl Bits {
     pub(super) fn len(&self) -> u32 {
         self.set
     }
-
-    pub(super) fn clear(&mut self) {
-        self.words.fill(0);
-        self.set = 0;
-    }
 }
 
 /// The ascending `indexes` as runs of at most `longest`.

@@ -1,4 +1,10 @@
-//! The cache against remotes, disks and neighbours of every kind.
+//! The cache against remotes, disks, neighbours and crashes of every kind.
 
+mod crash;
+mod damage;
+mod disk;
 mod flow;
+mod maintain;
+mod model;
+mod neighbours;
 mod remote;

@@ -35,6 +35,16 @@ pub(crate) struct Remote {
     pub(crate) streams: AtomicU64,
     pub(crate) sent: AtomicU64,
     pub(crate) asked: Mutex<Vec<Span>>,
+    busy: AtomicU64,
+}
+
+/// Counts one stream for as long as it lives.
+struct Busy<'a>(&'a AtomicU64);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Remote {
@@ -45,6 +55,7 @@ impl Remote {
             streams: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             asked: Mutex::default(),
+            busy: AtomicU64::new(0),
         })
     }
 
@@ -60,6 +71,11 @@ impl Remote {
 
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is being asked right now.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.busy.load(Ordering::SeqCst) == 0
     }
 
     pub(crate) fn streams(&self) -> u64 {
@@ -81,6 +97,8 @@ impl ReadAt for Remote {
 
     fn stream(&self, span: Span, sink: Sink<'_>) -> Result<()> {
         self.streams.fetch_add(1, Ordering::Relaxed);
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        let _busy = Busy(&self.busy);
         self.asked.lock().expect("asked").push(span);
         let first = self.faults.lock().expect("faults").clone();
         let len = self.content.as_slice().len();
@@ -194,6 +212,29 @@ pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
 /// A seed, printed.
 pub(crate) fn seed() -> u64 {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
-    println!("SEED={seed}");
+    // captured, and shown where a test fails
+    #[allow(clippy::print_stdout)]
+    {
+        println!("SEED={seed}");
+    }
     seed
+}
+
+/// All files under `dir`.
+pub(crate) fn files_under(dir: &Path, files: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        match entry.file_type().expect("type").is_dir() {
+            true => files_under(&entry.path(), files),
+            false => files.push(entry.path()),
+        }
+    }
+}
+
+/// Flips a bit of `file`.
+pub(crate) fn flip(file: &Path, bit: u64) {
+    use std::os::unix::fs::FileExt;
+    let open = std::fs::OpenOptions::new().read(true).write(true).open(file).expect("open");
+    let mut byte = [0];
+    open.read_exact_at(&mut byte, bit / 8).expect("read");
+    open.write_all_at(&[byte[0] ^ 1 << (bit % 8)], bit / 8).expect("write");
 }

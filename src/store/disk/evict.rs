@@ -112,9 +112,7 @@ pub(in crate::store) fn shrink(layout: &Layout, limit: u64, goal: u64) -> Outcom
     if total > limit && matches!(lock, Ok(Some(_))) {
         items.sort_by_key(|item| item.used);
         items.retain(|item| {
-            // The table of a blob that is here goes after it: without, the blob would be hashed anew.
-            let bound = item.what == What::Table && blob_of(layout, &item.path).is_some_and(|blob| blob.exists());
-            if outcome.used <= goal || bound || !remove(item) {
+            if outcome.used <= goal || is_bound(layout, item) || !remove(item) {
                 return true;
             }
             outcome.used -= item.bytes;
@@ -127,6 +125,7 @@ pub(in crate::store) fn shrink(layout: &Layout, limit: u64, goal: u64) -> Outcom
     outcome
 }
 
-fn blob_of(layout: &Layout, table: &Path) -> Option<PathBuf> {
-    Some(layout.dir("blobs").join(table.strip_prefix(layout.dir("spans")).ok()?))
+/// Whether it is the table of a blob that is here, and goes after it: without, the blob would be hashed anew.
+pub(in crate::store) fn is_bound(layout: &Layout, item: &Item) -> bool {
+    item.what == What::Table && layout.digest_of(&item.path).is_some_and(|digest| layout.blob(&digest).exists())
 }

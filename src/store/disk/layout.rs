@@ -71,6 +71,21 @@ impl Layout {
         self.root.join("parts").join(format!("{}-{}", digest.algorithm(), digest.encoded()))
     }
 
+    /// What a file under `blobs/`, `parts/` or `spans/` is of; `None` for any other.
+    pub(in crate::store) fn digest_of(&self, path: &Path) -> Option<Digest> {
+        let within = path.strip_prefix(&self.root).ok()?;
+        let mut names = within.iter().map(|name| name.to_str());
+        let digest = match (names.next()??, names.next()??, names.next(), names.next()) {
+            ("parts", name, None, None) => name.replacen('-', ":", 1),
+            ("blobs" | "spans", algorithm, Some(shard), Some(hex)) => {
+                let (shard, hex) = (shard?, hex?);
+                hex.starts_with(shard).then(|| format!("{algorithm}:{hex}"))?
+            }
+            _ => return None,
+        };
+        digest.parse().ok().filter(Digest::is_supported)
+    }
+
     /// Where the small fact `key` is.
     pub(in crate::store) fn known(&self, key: &str) -> PathBuf {
         self.root.join("known").join(Digest::of(key.as_bytes()).encoded())
@@ -208,6 +223,18 @@ mod tests {
         std::fs::create_dir(&shared).expect("mkdir");
         std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o777)).expect("chmod");
         assert_eq!(Layout::create(&shared).err().expect("refused").kind(), Kind::Forbidden);
+    }
+
+    #[test]
+    fn paths_tell_their_digest() {
+        let layout = Layout::at(Path::new("/cache"));
+        let digest = Digest::of(b"x");
+        for path in [layout.blob(&digest), layout.spans(&digest), layout.part(&digest)] {
+            assert_eq!(layout.digest_of(&path), Some(digest.clone()));
+            assert_eq!(layout.digest_of(&path.with_extension("table")), None);
+        }
+        assert_eq!(layout.digest_of(&layout.known("x")), None);
+        assert_eq!(layout.digest_of(Path::new("/elsewhere")), None);
     }
 
     #[test]

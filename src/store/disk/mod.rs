@@ -96,7 +96,8 @@ impl Disk {
         health.trouble = Some((Instant::now() + RETRY, why));
     }
 
-    fn succeeded(&self) {
+    /// A write succeeded: the disk is in use again.
+    pub(super) fn succeeded(&self) {
         let healed = self.health.lock().unwrap_or_else(PoisonError::into_inner).trouble.take();
         if healed.is_some() {
             log::info!("the disk cache is in use again");

@@ -1,0 +1,126 @@
+//! Checking a cache directory: everything in it is read and hashed anew, and what is wrong taken out.
+
+use super::disk::evict::{self, Item, What};
+use super::disk::layout::{Layout, open_options};
+use super::disk::part::{Lock, table_path};
+use super::disk::table::{self, ABSENT};
+use super::maintain::{has_whole_table, layout, part_table};
+use super::{hash, known, unit};
+use crate::digest::Digest;
+use crate::error::Result;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// What checking found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Blobs and parts that are right.
+    pub right: u64,
+    /// What was wrong and was taken out: digests of blobs and of parts, names of other files.
+    pub wrong: Vec<String>,
+    /// Parts that a live process is adding to, and that were left alone.
+    pub busy: u64,
+    /// Bytes read.
+    pub bytes: u64,
+}
+
+/// How far checking is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Bytes read so far.
+    pub done: u64,
+    /// Bytes to be read in all, about.
+    pub total: u64,
+}
+
+/// Checks everything in the cache at `dir`, telling `progress` of each step. A blob that is right and has no table,
+/// or a damaged one, gets a new one.
+pub fn verify(dir: &Path, progress: &mut dyn FnMut(Step)) -> Result<Checked> {
+    let layout = layout(dir)?;
+    let items = evict::scan(&layout);
+    let total = items.iter().filter(|item| matches!(item.what, What::Blob | What::Part)).map(|item| item.bytes).sum();
+    let mut checked = Checked::default();
+    // Blobs before tables: a table is judged by its own seal, a blob by its digest, which mends its table.
+    for what in [What::Blob, What::Part, What::Table, What::Known] {
+        for item in items.iter().filter(|item| item.what == what) {
+            let mut read = |bytes: u64| {
+                checked.bytes += bytes;
+                progress(Step { done: checked.bytes.min(total), total });
+            };
+            match one(&layout, item, &mut read) {
+                Verdict::Right => checked.right += u64::from(matches!(what, What::Blob | What::Part)),
+                Verdict::Busy => checked.busy += 1,
+                Verdict::Wrong(name) => checked.wrong.push(name),
+                Verdict::Gone => {}
+            }
+        }
+    }
+    Ok(checked)
+}
+
+enum Verdict {
+    Right,
+    Wrong(String),
+    Busy,
+    Gone,
+}
+
+fn one(layout: &Layout, item: &Item, read: &mut dyn FnMut(u64)) -> Verdict {
+    let name = item.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let drop = |name: String| {
+        let _ = std::fs::remove_file(&item.path);
+        Verdict::Wrong(name)
+    };
+    let Some(digest) = layout.digest_of(&item.path) else {
+        return match item.what {
+            What::Known if known::is_sound(&item.path) => Verdict::Right,
+            _ => drop(name),
+        };
+    };
+    match item.what {
+        What::Blob => {
+            let Ok(file) = open_options().open(&item.path) else { return Verdict::Gone };
+            let table = hash::recheck(layout, &digest, &file, &mut |bytes| {
+                read(bytes);
+                Ok(())
+            });
+            match table {
+                Ok(Some(_)) => Verdict::Right,
+                Ok(None) => drop(digest.to_string()),
+                Err(error) => {
+                    log::warn!("check {digest}: {error}");
+                    drop(digest.to_string())
+                }
+            }
+        }
+        What::Part => part(layout, item, &digest, read).unwrap_or(Verdict::Gone),
+        What::Table if has_whole_table(layout, &digest) => Verdict::Right,
+        What::Table | What::Known => drop(format!("checks of {digest}")),
+    }
+}
+
+fn part(layout: &Layout, item: &Item, digest: &Digest, read: &mut dyn FnMut(u64)) -> io::Result<Verdict> {
+    let file = open_options().open(&item.path)?;
+    let Some(_lock) = Lock::take(&file)? else { return Ok(Verdict::Busy) };
+    let Some(table) = part_table(layout, digest) else {
+        std::fs::remove_file(&item.path)?;
+        let _ = std::fs::remove_file(table_path(&item.path));
+        // What a crash left before the first byte is not wrong.
+        let empty = file.metadata()?.len() == 0;
+        return Ok(if empty { Verdict::Gone } else { Verdict::Wrong(format!("parts of {digest}")) });
+    };
+    let checks = open_options().open(table_path(&item.path))?;
+    let mut wrong = false;
+    let mut buffer = Vec::new();
+    for (index, sum) in (0..).zip(&table.sums).filter(|(_, sum)| **sum != ABSENT) {
+        let span = unit::bytes_of(index, table.size);
+        buffer.resize(span.len() as usize, 0);
+        if file.read_exact_at(&mut buffer, span.start).is_err() || table::sum(&buffer) != *sum {
+            wrong = true;
+            checks.write_all_at(&ABSENT, table::place(index))?;
+        }
+        read(span.len());
+    }
+    Ok(if wrong { Verdict::Wrong(format!("parts of {digest}")) } else { Verdict::Right })
+}
