@@ -210,6 +210,16 @@ impl Content {
     }
 }
 
+impl Drop for Content {
+    fn drop(&mut self) {
+        // A part that is no longer written may be what has to make room.
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if state.data.take().is_some() {
+            self.store.tidy(true);
+        }
+    }
+}
+
 /// What is on disk of a blob.
 struct Found {
     data: Data,

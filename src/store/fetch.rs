@@ -180,14 +180,15 @@ impl Content {
                     state.checked.insert(index);
                 }
             }
-            if !settled {
-                state.hash.offer(index, bytes, room);
+            // What is on disk need not crowd memory: it is read back in its turn.
+            if !settled && !(kept && state.hash.is_full(room)) {
+                state.hash.offer(index, bytes.clone(), room);
             }
         }
-        state.flights.done(index);
+        state.flights.done(index, &bytes);
         self.kick(&mut state);
         drop(state);
-        self.store.tidy();
+        self.store.tidy(false);
         Ok(())
     }
 }

@@ -163,9 +163,11 @@ impl Flights {
         }
     }
 
-    /// Span `index` is where it can be found without waiting.
-    pub(super) fn done(&mut self, index: u32) {
-        self.map.remove(&index);
+    /// Span `index` is where it can be found without waiting. Who has come to wait since it landed gets `bytes` too.
+    pub(super) fn done(&mut self, index: u32, bytes: &Bytes) {
+        if let Some(flight) = self.map.remove(&index) {
+            let _ = flight.slot.0.set(Landing::Bytes(bytes.clone()));
+        }
     }
 
     /// `job` is over: what has not landed lands as `asked` if the job asked for it, else as `other`; or it goes on
@@ -226,7 +228,7 @@ mod tests {
         assert!(flights.find(3).is_none());
         flights.land(&job, 1, &Bytes::from_static(b"x"));
         assert_eq!((landed(&first), landed(&second)), ("bytes", "bytes"));
-        flights.done(1);
+        flights.done(1, &Bytes::new());
         assert!(!flights.has(1) && flights.has(2));
         let (last, _) = flights.find(2).expect("in flight");
         flights.end(&job, &Landing::Dropped, &Landing::Dropped);
@@ -245,6 +247,10 @@ mod tests {
         assert_eq!(landed(&slot), "flying");
         flights.land(&one, 5, &Bytes::new());
         assert_eq!(landed(&slot), "bytes");
+        flights.land(&one, 7, &Bytes::new());
+        let (late, _) = flights.find(7).expect("between landing and being noted");
+        flights.done(7, &Bytes::new());
+        assert_eq!(landed(&late), "bytes");
         flights.end(&one, &Landing::Dropped, &Landing::Dropped);
         assert!(flights.is_rangeless() && !flights.has(9));
         let next = flights.start(1..9, &remote());

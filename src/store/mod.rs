@@ -341,9 +341,9 @@ impl Store {
         contents.iter().filter(|((open, _), _)| open == digest).filter_map(|(_, content)| content.upgrade()).collect()
     }
 
-    /// Makes room on disk, in the background, if it is due.
-    fn tidy(self: &Arc<Store>) {
-        if self.disk.as_ref().is_some_and(Disk::wants_tidying) {
+    /// Makes room on disk, in the background, if it is due; `again` even if it was tried just now.
+    fn tidy(self: &Arc<Store>, again: bool) {
+        if self.disk.as_ref().is_some_and(|disk| disk.wants_tidying(again)) {
             self.queue_tidying();
         }
     }

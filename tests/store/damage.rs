@@ -3,7 +3,7 @@
 use crate::remote::*;
 use regfs::error::Kind;
 use regfs::read_at::ReadAt;
-use regfs::store::{SPAN, State};
+use regfs::store::{SPAN, State, maintain};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -33,7 +33,8 @@ fn a_flipped_bit_in_a_published_blob_is_mended() {
         read_through(handle.as_ref(), &bytes, MIB).expect("read");
         assert_eq!(wrong(), round, "noticed once, mended for good");
         assert!(remote.sent() <= SPAN, "only the span is fetched anew");
-        assert!(handle.backing().is_some(), "all of it was found right");
+        // A reader has its bytes before the disk does.
+        eventually("all of it found right", || handle.backing().is_some());
     }
 }
 
@@ -103,6 +104,8 @@ fn a_damaged_part_is_fetched_where_it_is_damaged() {
                     read(handle.as_ref(), at * 2 * MIB, MIB).expect("read");
                 }
             }
+            let released = |entry: &maintain::Entry| entry.kept == maintain::Kept::Part;
+            eventually("released", || maintain::list(dir.path()).expect("list").iter().all(released));
             let part = dir.path().join("v1/parts").join(digest.as_str().replace(':', "-"));
             let table = PathBuf::from(format!("{}.table", part.display()));
             match what {

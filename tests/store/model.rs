@@ -89,7 +89,9 @@ proptest! {
             let end = (at + len).min(SIZE);
             match read(handle, at, len) {
                 Ok(got) => assert!(got == bytes[at as usize..end as usize], "wrong bytes in {at}..{end}"),
-                Err(error) => assert!(matches!(mood, Mood::Failing | Mood::Short), "{error} though the remote is honest"),
+                Err(_) if matches!(mood, Mood::Failing | Mood::Short) => {}
+                // It may have joined a request that began when the remote was in another mood; but then once only.
+                Err(_) => assert!(read(handle, at, len).expect("the remote is honest") == bytes[at as usize..end as usize]),
             }
         };
         for op in ops {

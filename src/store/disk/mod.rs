@@ -29,6 +29,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// How long a disk that refused a write is left alone.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long making room is not tried again where everything is in use.
+const REST: Duration = Duration::from_secs(1);
 /// A use is noted if the last one noted is older than this: a write of an inode per open is enough.
 const TOUCH: i64 = 60;
 /// How many files are remembered as found right in this run.
@@ -54,6 +56,8 @@ type Identity = (u64, u64, u64, i64, i64);
 struct Health {
     /// Not to be written before this time, and why.
     trouble: Option<(Instant, String)>,
+    /// When making room was last tried and was not enough.
+    in_vain: Option<Instant>,
 }
 
 impl Disk {
@@ -138,9 +142,15 @@ impl Disk {
         self.succeeded();
     }
 
-    /// Whether [`Disk::tidy`] is due; true once until it was done.
-    pub(super) fn wants_tidying(&self) -> bool {
-        self.used.load(Ordering::Relaxed) > self.limit && self.claim()
+    /// Whether [`Disk::tidy`] is due; true once until it was done. Where the last one did not help, the next one
+    /// waits a while, unless something has changed since: `again`.
+    pub(super) fn wants_tidying(&self, again: bool) -> bool {
+        let over = self.used.load(Ordering::Relaxed) > self.limit;
+        let rests = || {
+            let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+            health.in_vain.is_some_and(|since| since.elapsed() < REST)
+        };
+        over && (again || !rests()) && self.claim()
     }
 
     /// Takes the duty to call [`Disk::tidy`]; false if somebody has it.
@@ -158,6 +168,8 @@ impl Disk {
         if outcome.used <= self.limit && outcome.evicted > 0 {
             self.succeeded();
         }
+        let in_vain = (outcome.used > self.limit).then(Instant::now);
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).in_vain = in_vain;
         self.evicting.store(false, Ordering::Release);
     }
 
