@@ -176,6 +176,9 @@ impl Content {
             }
             let mut state = self.lock();
             state.hash.take(next);
+            if matches!(step, Step::Disk(..)) {
+                state.checked.insert(next);
+            }
             state.hash.next += 1;
             state.hash.at_it = false;
             drop(state);
@@ -243,6 +246,7 @@ impl Content {
     fn condemn(self: &Arc<Content>, error: Error) {
         if self.store.verify == Verify::Lazy {
             // Before anything is dropped: whoever finds it gone learns why.
+            self.store.mark_poison(&self.digest, &error);
             let _ = self.poison.set(error.clone());
         }
         let mut state = self.lock();
@@ -264,7 +268,7 @@ impl Content {
         }
         self.store.memory.forget(&self.digest);
         match self.store.verify {
-            Verify::Lazy => self.store.poison(&self.digest, error),
+            Verify::Lazy => self.store.tell_poison(&self.digest, &error),
             // Nothing of it was served: the next read may try again, from the disk on.
             Verify::Strict => self.loaded.store(false, std::sync::atomic::Ordering::Release),
         }

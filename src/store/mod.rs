@@ -46,7 +46,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Threads that fetch. Where all are busy, readers fetch on their own.
 const FETCHERS: usize = 32;
@@ -292,7 +292,10 @@ impl Store {
     /// Waits, at most `limit`, until what was read is hashed and kept: for a process that ends after reading, whose
     /// next run would otherwise have to hash it again.
     pub fn settle(&self, limit: Duration) {
-        if !self.workers.settle(limit) {
+        let start = Instant::now();
+        // What is fetched is handed on to be hashed.
+        let fetched = self.fetchers.settle(limit);
+        if !fetched || !self.workers.settle(limit.saturating_sub(start.elapsed())) {
             log::debug!("the cache did not settle in {limit:?}");
         }
     }
@@ -308,10 +311,14 @@ impl Store {
     }
 
     /// From now on, nothing of `digest` is served.
-    fn poison(&self, digest: &Digest, error: Error) {
+    fn mark_poison(&self, digest: &Digest, error: &Error) {
         self.poisoned.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.clone(), error.clone());
+    }
+
+    /// Tells everybody that `digest` is poison.
+    fn tell_poison(&self, digest: &Digest, error: &Error) {
         count(&self.journal.counters.poisoned, 1);
-        self.journal.failed(digest.as_str(), &error);
+        self.journal.failed(digest.as_str(), error);
         self.invalidate(digest);
     }
 
