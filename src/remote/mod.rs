@@ -50,7 +50,8 @@ pub trait Registry: Send + Sync {
     fn blob_size(&self, repository: &Repository, digest: &Digest) -> Result<u64>;
 
     /// The bytes of a blob, unchecked, lazily: no request is made before the first read. Its length is
-    /// `descriptor.size`; a remote that holds another length is `Corrupt` at the first read.
+    /// `descriptor.size`; a remote that holds another length is `Corrupt` at the first read, one that does not hold
+    /// it at all is `Io`: whoever reads has found the name already (protocols.md 1.11, BLOB_UNKNOWN).
     fn blob(&self, repository: &Repository, descriptor: &Descriptor) -> Arc<dyn ReadAt>;
 
     /// What refers to a manifest, by the referrers API or its fallback tag. None is an empty list.
