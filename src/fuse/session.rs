@@ -52,6 +52,7 @@ pub fn mount(
     mountpoint: &Path,
     options: Options,
 ) -> Result<Mounted> {
+    let options = implied(options);
     let config = config(&options)?;
     let look = Look {
         user: (geteuid().as_raw(), getegid().as_raw()),
@@ -88,6 +89,18 @@ pub fn mount(
     Ok(Mounted { ended, unmounter: Unmounter { point: mountpoint.to_owned(), device, core } })
 }
 
+/// What options imply: where the kernel lets others in that only fuser keeps out again, what it keeps of names and
+/// attributes would be theirs to see.
+fn implied(mut options: Options) -> Options {
+    if !options.allow_other && (options.allow_root || options.auto_unmount) {
+        options.umask |= 0o077;
+    }
+    // A umask that hides something from others is meant, although only the kernel can enforce it.
+    let is_shared = options.allow_other || options.allow_root || options.auto_unmount;
+    options.default_permissions |= is_shared && options.umask != 0;
+    options
+}
+
 /// The options in fuser's words.
 fn config(options: &Options) -> Result<Config> {
     // fusermount3 splits its options at commas; the name is only for people.
@@ -100,8 +113,7 @@ fn config(options: &Options) -> Result<Config> {
         MountOption::NoDev,
         MountOption::NoSuid,
     ];
-    if options.default_permissions || (options.umask != 0 && options.allow_other) {
-        // A umask that hides something from others is meant, although only the kernel could enforce it.
+    if options.default_permissions {
         mount_options.push(MountOption::DefaultPermissions);
     }
     if options.noexec {

@@ -119,6 +119,7 @@ fn a_killed_mount_is_taken_away_by_unmounting() {
 fn auto_unmount_leaves_nothing_behind() {
     let mut mount = Served::new("auto_unmount");
     assert_eq!(fs::read(mount.path("small")).expect("read"), b"hello\n");
+    assert!(read_as_nobody(&mount.path("small")).expect_err("mine").contains("Permission denied"));
     let point = mount.path("").canonicalize().expect("path");
     mount.kill();
     wait_for("fusermount3 to unmount", Duration::from_secs(10), || (!mount::is_mounted(&point)).then_some(()));
