@@ -5,9 +5,9 @@ use crate::support::fake::{Fault, Registry, Rule, What};
 use crate::support::image::Image;
 use crate::support::mount::{Mount, within};
 use crate::support::run::{command, run_within};
-use crate::support::{regfs, wait_for};
+use crate::support::wait_for;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 const READERS: usize = 64;
@@ -94,15 +94,10 @@ fn a_stuck_mount_can_be_unmounted() {
     let mut cat =
         command("cat").arg(&scene.stuck[0]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("run cat");
     wait_for("a stuck request", Duration::from_secs(5), || (scene.fake.count(What::Blob) > 1).then_some(()));
-    // As umount(8): a file that is open holds it, and that is said at once.
-    let refused = scene.mount.umount().failed();
-    assert!(refused.err.contains("in use") && refused.took < Duration::from_secs(2), "{refused:?}");
-    let lazy =
-        run_within(Duration::from_secs(10), Command::new(regfs()).args(["umount", "--lazy"]).arg(scene.mount.point()))
-            .ok();
-    assert!(lazy.took < Duration::from_secs(5), "umount --lazy took {:?}", lazy.took);
+    // Who merely has a file open holds the mount; who is stuck on a remote that does not answer is let go.
+    let umount = scene.mount.umount().ok();
+    assert!(umount.took < Duration::from_secs(8), "umount took {:?}", umount.took);
     assert!(!scene.mount.is_mounted());
-    run_within(Duration::from_secs(5), command("kill").arg(cat.id().to_string())).ok();
     let ended = wait_for("the end of cat", Duration::from_secs(5), || cat.try_wait().expect("wait for cat"));
     assert!(!ended.success());
     scene.mount.wait();
