@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 
 use super::FOREVER;
 
-/// How long a failure of the remote is told again without asking.
-pub(super) const FAILURE_TTL: Duration = Duration::from_secs(1);
+/// How long a failure of the remote is told again without asking. A fact may remember one that its registry
+/// remembers, so a second passes at most.
+pub(super) const FAILURE_TTL: Duration = Duration::from_millis(500);
 /// The longest that a name not being there is relied on.
 pub(super) const NEGATIVE_TTL: Duration = Duration::from_secs(5);
 

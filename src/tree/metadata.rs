@@ -6,6 +6,7 @@
 
 use super::cached::{Cell, Fresh, Lives, Map, NEGATIVE_TTL};
 use super::known::{Known, Named};
+use super::pulse::Pulse;
 use super::snapshot::Snapshot;
 use super::{FOREVER, Options};
 use crate::digest::Digest;
@@ -36,7 +37,8 @@ type Place = (Repository, Digest);
 
 /// What is known of one registry.
 pub(super) struct Metadata {
-    pub(super) remote: Arc<dyn Registry>,
+    remote: Arc<dyn Registry>,
+    pulse: Pulse,
     pub(super) store: Arc<Store>,
     pub(super) options: Options,
     /// For tags and listings.
@@ -71,6 +73,7 @@ impl Metadata {
             forever: Lives { ttl: FOREVER, ..lives.clone() },
             lives,
             remote,
+            pulse: Pulse::default(),
             store,
             options,
             catalog: Cell::new(),
@@ -105,7 +108,7 @@ impl Metadata {
             if self.options.offline {
                 return Ok(Arc::new(Listing { names: Vec::new(), partial: Some("offline".to_owned()) }));
             }
-            let listing = self.remote.repositories()?;
+            let listing = self.pulse.ask(|| self.remote.repositories())?;
             if let Some(why) = &listing.partial {
                 log::info!("{why}");
             }
@@ -137,7 +140,7 @@ impl Metadata {
                     false => Ok(Arc::new(Listing { names, partial: Some("offline".to_owned()) })),
                 };
             }
-            let listing = match self.remote.tags(repository) {
+            let listing = match self.pulse.ask(|| self.remote.tags(repository)) {
                 Err(error) if error.kind() == Kind::NotFound && self.is_listed(repository) => {
                     Listing { names: Vec::new(), partial: None }
                 }
@@ -175,6 +178,12 @@ impl Metadata {
         listing.value.names.binary_search(tag).ok().map(|_| listing.left)
     }
 
+    /// Whether a tag is known to be there, or not to be, or would fail without asking.
+    pub(super) fn is_tag_settled(&self, repository: &Repository, tag: &Tag) -> bool {
+        let is_failing = || self.named.failure(&(repository.clone(), tag.clone()), &self.lives).is_some();
+        self.tag_left(repository, tag).is_some() || is_failing()
+    }
+
     /// What a tag names, if that is known without asking.
     pub(super) fn tag_now(&self, repository: &Repository, tag: &Tag) -> Option<Arc<Named>> {
         let now = self.named.fresh(&(repository.clone(), tag.clone()), &self.lives);
@@ -191,7 +200,7 @@ impl Metadata {
     pub(super) fn resolve(&self, repository: &Repository, tag: &Tag) -> Result<Fresh<Now>> {
         self.now(repository, tag, &mut |before| {
             let known = before.map(|named| named.descriptor());
-            let found = self.remote.resolve(repository, tag, known.as_ref())?;
+            let found = self.pulse.ask(|| self.remote.resolve(repository, tag, known.as_ref()))?;
             Ok(Named { digest: found.digest, size: found.size, media_type: found.media_type, created: None })
         })
     }
@@ -202,7 +211,7 @@ impl Metadata {
         let now = self.now(repository, tag, &mut |before| {
             // What is at hand need only be confirmed.
             if let Some(known) = before.filter(|named| self.at_hand(repository, named)) {
-                let found = self.remote.resolve(repository, tag, Some(&known.descriptor()))?;
+                let found = self.pulse.ask(|| self.remote.resolve(repository, tag, Some(&known.descriptor())))?;
                 return Ok(Named {
                     digest: found.digest,
                     size: found.size,
@@ -210,7 +219,7 @@ impl Metadata {
                     created: None,
                 });
             }
-            let manifest = self.remote.manifest(repository, &Reference::Tag(tag.clone()))?;
+            let manifest = self.pulse.ask(|| self.remote.manifest(repository, &Reference::Tag(tag.clone())))?;
             let snapshot = Arc::new(self.take(repository, Snapshot::of(manifest)?));
             self.snapshots.put(&(repository.clone(), snapshot.digest.clone()), snapshot.clone(), &self.forever);
             got = Some(snapshot.clone());
@@ -309,7 +318,7 @@ impl Metadata {
             if self.options.offline {
                 return Err(self.offline(format!("manifest {}/{repository}@{digest} is", self.name())));
             }
-            let manifest = self.remote.manifest(repository, &Reference::Digest(digest.clone()))?;
+            let manifest = self.pulse.ask(|| self.remote.manifest(repository, &Reference::Digest(digest.clone())))?;
             if manifest.digest != *digest {
                 let why = format!("manifest {}/{repository}@{digest} came as {}", self.name(), manifest.digest);
                 return Err(Error::new(Kind::Corrupt, why));
@@ -355,7 +364,7 @@ impl Metadata {
                     self.offline(format!("blob {} of {}/{repository} is", digest.short(), self.name()))
                 });
             }
-            self.remote.blob_size(repository, digest)
+            self.pulse.ask(|| self.remote.blob_size(repository, digest))
         })?;
         Ok(cached().unwrap_or(told.value))
     }
@@ -377,7 +386,7 @@ impl Metadata {
                 let what = format!("what refers to {}/{repository}@{} is", self.name(), digest.short());
                 return Err(self.offline(what));
             }
-            Ok(Arc::new(self.remote.referrers(repository, digest)?))
+            Ok(Arc::new(self.pulse.ask(|| self.remote.referrers(repository, digest))?))
         })
     }
 

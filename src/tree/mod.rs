@@ -11,6 +11,7 @@ mod image;
 mod index;
 mod known;
 mod metadata;
+mod pulse;
 pub mod registry;
 mod repository;
 mod snapshot;

@@ -84,7 +84,7 @@ impl Dir for Tags {
     }
 
     fn is_ready(&self, name: &OsStr) -> bool {
-        parse_tag(name).is_none_or(|tag| self.metadata.tag_left(&self.repository, &tag).is_some())
+        parse_tag(name).is_none_or(|tag| self.metadata.is_tag_settled(&self.repository, &tag))
     }
 }
 

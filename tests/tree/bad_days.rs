@@ -159,6 +159,21 @@ fn a_dead_registry_says_so_and_recovers() {
 }
 
 #[test]
+fn a_dead_registry_is_waited_for_once_by_many_names() {
+    let memory = Memory::new();
+    memory.with(|state| state.failing = Some(Kind::Timeout));
+    memory.with(|state| state.delay = Duration::from_millis(50));
+    let root = tree(&memory);
+    let since = Instant::now();
+    for n in 0..100 {
+        let error = cat(&root, &format!("a/tags/t{n}/digest")).expect_err("dead");
+        assert_eq!(error.kind(), Kind::Timeout);
+    }
+    let asked = memory.asked().len() as u128;
+    assert!(asked <= 1 + since.elapsed().as_millis() / 400, "{asked}");
+}
+
+#[test]
 fn offline_shows_what_is_remembered() {
     let memory = Memory::new();
     let image = memory.image("a/b", "2024-02-29T12:00:00Z", &[b"layer"]);
