@@ -5,7 +5,7 @@
 //! is an image layout is the caller's to tell.
 
 use crate::error::{Error, Kind, Result};
-use crate::name::{escape, parse_component, parse_digest};
+use crate::name::{Tag, escape, parse_component, parse_digest};
 use crate::source::{Source, is_hub, layout_path, split, within_limit};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -105,13 +105,17 @@ fn reference_of(name: &OsStr) -> Result<Option<(OsString, &'static str, OsString
             let words = format!("\"{}\" in \"{}\" is not a digest", escape(digest.as_bytes()), escape(text.as_bytes()));
             return Err(Error::new(Kind::Invalid, words));
         };
+        if parse_component(OsStr::new(component)).is_none() {
+            let words = format!("\"{}\" in \"{}\" is no image", escape(component.as_bytes()), escape(text.as_bytes()));
+            return Err(Error::new(Kind::Invalid, words));
+        }
         return Ok(Some((component.into(), "manifests", digest.as_str().into())));
     }
     // What could be a digest of some algorithm to come may be an image's name just as well: `b:v1`.
     let is_digest = parse_digest(name).is_some_and(|digest| digest.is_supported());
     match text.split_once(':') {
         Some((component, tag)) if parse_component(OsStr::new(component)).is_some() && !is_digest => {
-            let tag: crate::name::Tag = tag.parse()?;
+            let tag: Tag = tag.parse()?;
             Ok(Some((component.into(), "tags", tag.as_str().into())))
         }
         _ => Ok(None),
@@ -129,7 +133,7 @@ fn in_layout(path: &Path, is_layout: &dyn Fn(&Path) -> bool) -> Result<Location>
             return Ok(Location { source: Source::Layout(prefix), path: rest() });
         }
         let last = prefix.file_name().and_then(OsStr::to_str).and_then(|last| last.split_once(':'));
-        if let Some((directory, tag)) = last {
+        if let Some((directory, tag)) = last.filter(|(_, tag)| tag.parse::<Tag>().is_ok()) {
             let prefix = prefix.with_file_name(directory);
             if is_layout(&prefix) {
                 let path = [OsString::from("tags"), tag.into()].into_iter().chain(rest()).collect();
@@ -179,7 +183,7 @@ mod tests {
         shows("docker.io/acme/app:1", "docker.io", "acme/app/tags/1");
         shows("docker.io/acme", "docker.io", "acme");
         shows("all:/docker.io/ubuntu:1", "all:", "docker.io/library/ubuntu/tags/1");
-        for bad in ["host/a:", "host/a:-x", "host/a@sha256:zz", "host/a@"] {
+        for bad in ["host/a:", "host/a:-x", "host/a@sha256:zz", "host/a@", "all:a/@a:a", "host/..@a:a"] {
             let error = Location::parse(OsStr::new(bad), &|_| false).expect_err(bad);
             assert_eq!(error.kind(), Kind::Invalid, "{bad}");
         }
@@ -193,8 +197,10 @@ mod tests {
         shows("oci:/l:v1", "oci:/l", "tags/v1");
         shows("oci:/l/x:y/tags", "oci:/l/x:y", "tags");
         shows("oci:rel/tags/../blobs", "oci:rel", "blobs");
-        let error = Location::parse(OsStr::new("oci:/nowhere/tags"), &|_| false).expect_err("none");
-        assert_eq!(error.kind(), Kind::NotFound);
+        for none in ["oci:/nowhere/tags", "oci:a:", "oci:"] {
+            let error = Location::parse(OsStr::new(none), &|path| path.ends_with("a")).expect_err(none);
+            assert_eq!(error.kind(), Kind::NotFound, "{none}");
+        }
     }
 
     proptest! {

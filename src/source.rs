@@ -91,6 +91,11 @@ pub(crate) fn split(text: &OsStr) -> Result<(Source, Vec<OsString>)> {
         let shown = escape(text.as_bytes());
         return Err(Error::new(Kind::Invalid, format!("\"{shown}\" is not UTF-8: no registry is called so")));
     };
+    if text.starts_with(['/', '.', '~']) {
+        let shown = escape(text.as_bytes());
+        let words = format!("\"{shown}\" is a local path, no registry: an OCI image layout is written oci:{shown}");
+        return Err(Error::new(Kind::Invalid, words));
+    }
     if text.is_empty() {
         return Err(Error::new(Kind::Invalid, "the source is empty: write a registry, such as registry.example.com"));
     }

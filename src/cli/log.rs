@@ -35,10 +35,12 @@ static BACKEND: OnceLock<Backend> = OnceLock::new();
 /// What [`start`] was told, for [`toggle_debug`] to come back to.
 static USUAL: AtomicUsize = AtomicUsize::new(LevelFilter::Warn as usize);
 static ON_STDERR: AtomicBool = AtomicBool::new(false);
-/// Failures told to whoever asked are not logged: they stand on the same terminal already.
-static TOLD: AtomicBool = AtomicBool::new(false);
-/// Who logs such failures.
+/// Whether a person at a terminal reads what a command has to say: see [`start_command`].
+static TO_A_PERSON: AtomicBool = AtomicBool::new(false);
+/// Who logs failures that were told to whoever asked.
 const TELLER: &str = "regfs::journal";
+/// Who says why a listing is not whole: below a warning for a mount, but all that a command's user will see of it.
+const LISTER: &str = "regfs::tree";
 
 /// Starts the log; a second call changes nothing but the level. The file is made 0600 if it is not there.
 pub fn start(format: Format, file: Option<&Path>, level: LevelFilter) -> Result<()> {
@@ -60,10 +62,11 @@ pub fn start(format: Format, file: Option<&Path>, level: LevelFilter) -> Result<
     Ok(())
 }
 
-/// Starts the log of a command that tells its failures itself: warnings, or everything of ours with `debug`.
+/// Starts the log of a command that tells its failures itself. Without a file and without `debug` it says in plain
+/// words what else there is to say, and nothing twice.
 pub(crate) fn start_command(format: Format, file: Option<&Path>, debug: bool) -> Result<()> {
-    TOLD.store(file.is_none() && !debug, Ordering::Relaxed);
-    start(format, file, if debug { LevelFilter::Debug } else { LevelFilter::Warn })
+    TO_A_PERSON.store(file.is_none() && !debug, Ordering::Relaxed);
+    start(format, file, if debug { LevelFilter::Debug } else { LevelFilter::Info })
 }
 
 /// Switches between the level that [`start`] was given and debug (info, if it was debug itself), and tells the new one.
@@ -94,9 +97,14 @@ fn catch_panics() {
 
 impl Log for Backend {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let target = metadata.target();
+        let to_a_person = TO_A_PERSON.load(Ordering::Relaxed);
+        if to_a_person && target == TELLER {
+            return false;
+        }
         // Libraries speak of their own insides below warnings, headers among them.
-        let limit = if is_ours(metadata.target()) { log::max_level() } else { LevelFilter::Warn.min(log::max_level()) };
-        metadata.level() <= limit && !(metadata.target() == TELLER && TOLD.load(Ordering::Relaxed))
+        let quiet = !is_ours(target) || to_a_person && !target.starts_with(LISTER);
+        metadata.level() <= if quiet { LevelFilter::Warn.min(log::max_level()) } else { log::max_level() }
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -104,7 +112,10 @@ impl Log for Backend {
             return;
         }
         let message = record.args().to_string();
-        let line = line(self.format, SystemTime::now(), record.level(), record.target(), &message);
+        let line = match self.format {
+            Format::Text if TO_A_PERSON.load(Ordering::Relaxed) => plain(record.level(), &message),
+            format => line(format, SystemTime::now(), record.level(), record.target(), &message),
+        };
         // A log that cannot be written (a closed pipe, a full disk) must not end what is being logged.
         let _ = match &self.file {
             Some(file) => file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes()),
@@ -117,6 +128,16 @@ impl Log for Backend {
 
 fn is_ours(target: &str) -> bool {
     target.split("::").next() == Some("regfs")
+}
+
+/// One line for whoever sits before the terminal.
+fn plain(level: Level, message: &str) -> String {
+    let level = match level {
+        Level::Error => "error",
+        Level::Warn => "warning",
+        _ => "note",
+    };
+    format!("regfs: {level}: {}\n", super::out::printable(message))
 }
 
 /// One whole line, with its end.

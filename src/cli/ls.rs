@@ -72,6 +72,9 @@ pub(super) fn run(args: &LsArgs) -> Result<u8> {
                     out.name(path)?;
                     out.text(":\n")?;
                 }
+                if lines.is_empty() && path == "all:" {
+                    log::warn!("no registry is known here: log in to one, or name one, as in regfs ls docker.io");
+                }
                 is_first = false;
                 print(args, &mut out, &lines)?;
                 out.flush()?;

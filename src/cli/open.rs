@@ -2,7 +2,7 @@
 
 use super::assemble::Stack;
 use super::common::Common;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::location::Location;
 use crate::source::Source;
 use crate::tree::walk::{Last, walk};
@@ -45,6 +45,17 @@ impl<'a> Trees<'a> {
         let root = self.stack.insert(stack).tree(source)?;
         self.roots.insert(source.clone(), root.clone());
         Ok(root)
+    }
+}
+
+/// A failure at `text`, with what may have been meant: docker's `ubuntu` is an image of the Hub, here it is a host.
+pub(crate) fn explain(text: &OsStr, error: &Error) -> Error {
+    let source = Location::parse(text, &|_| false).map(|location| location.source);
+    match source {
+        Ok(Source::Registry { host, .. }) if error.kind() == Kind::Unreachable && !host.contains(['.', ':']) => {
+            error.context(format!("\"{host}\" was taken for a registry (the Hub's image is docker.io/library/{host})"))
+        }
+        _ => error.clone(),
     }
 }
 

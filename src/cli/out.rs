@@ -109,6 +109,7 @@ impl Report {
         if self.code == 0 {
             self.code = exit::code(error.kind());
         }
+        let error = super::open::explain(path, error);
         tell(self.command, &format!("{}: {error}", escape(path.as_bytes())));
         Ok(())
     }

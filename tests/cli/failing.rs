@@ -26,6 +26,7 @@ fn wrong_usage() {
     assert_eq!(world.run::<&str>([]).code, Some(2));
     fails(&world.run(["ls", "ho st"]), 2, &["ls: ho st:", "is not a host"]);
     fails(&world.run(["ls", &world.at("team/app:-")]), 2, &["is not a tag"]);
+    fails(&world.run(["ls", "./layout"]), 2, &["oci:./layout"]);
 }
 
 #[test]
@@ -52,10 +53,25 @@ fn what_is_not_there() {
 }
 
 #[test]
+fn listings_that_are_not_whole_say_so() {
+    let refused = Some((401, "UNAUTHORIZED".to_owned(), "no catalog for you".to_owned()));
+    let world = World::with(Options { catalog_refused: refused, ..Options::default() });
+    let ran = world.run(["ls", &world.at("")]).ok();
+    assert_eq!(ran.text(), "");
+    assert!(ran.err.starts_with("regfs: note: ") && ran.err.contains("catalog"), "{}", ran.err);
+    assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+    assert_eq!(world.run(["ls", &world.at("team/app/tags")]).ok().text(), "v1\n");
+
+    let ran = world.run(["ls"]).ok();
+    assert!(ran.err.contains("log in to one, or name one"), "{}", ran.err);
+}
+
+#[test]
 fn a_host_that_does_not_exist() {
     let world = World::new();
     // .invalid never resolves (RFC 6761).
     fails(&world.run(["ls", "--timeout", "5", "registry.invalid"]), 5, &["registry.invalid"]);
+    fails(&world.run(["ls", "--timeout", "5", "invalid"]), 5, &["docker.io/library/invalid"]);
 }
 
 #[test]

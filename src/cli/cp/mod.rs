@@ -8,7 +8,7 @@ mod local;
 use super::common::{Common, PATH_HELP};
 use super::copy;
 use super::open::{Trees, basename};
-use super::out::{Report, is_closed};
+use super::out::{Out, Report, is_closed};
 use crate::error::{Error, Kind, Result};
 use crate::name::escape;
 use crate::tree::walk::Last;
@@ -61,10 +61,10 @@ pub(super) fn run(args: &CpArgs) -> Result<u8> {
         let words = format!("{}: is not a directory", escape(dest.as_os_str().as_bytes()));
         return Err(Error::new(if dest.exists() { Kind::NotDir } else { what }, words));
     }
-    let mut report = Report::new("cp");
+    let (mut out, mut report) = (Out::new()?, Report::new("cp"));
     let mut trees = Trees::new(&args.common);
     for source in sources {
-        let mut copying = Copying { args, report: &mut report };
+        let mut copying = Copying { args, report: &mut report, out: &mut out };
         if let Err(error) = copying.top(&mut trees, source, dest, is_dir) {
             report.failed(source, &error)?;
         }
@@ -75,6 +75,7 @@ pub(super) fn run(args: &CpArgs) -> Result<u8> {
 struct Copying<'a> {
     args: &'a CpArgs,
     report: &'a mut Report,
+    out: &'a mut Out,
 }
 
 impl Copying<'_> {
@@ -114,7 +115,7 @@ impl Copying<'_> {
             }
             Node::Dir(dir) => return self.directory(dir.as_ref(), from, to, depth).map(|()| true),
         }
-        self.say(from, to);
+        self.say(from, to)?;
         Ok(true)
     }
 
@@ -124,7 +125,7 @@ impl Copying<'_> {
         }
         let entries = dir.list()?;
         local::directory(to)?;
-        self.say(from, to);
+        self.say(from, to)?;
         let mut timeless = HashSet::new();
         for entry in entries {
             let inner: PathBuf = Path::new(from).join(&entry.name);
@@ -158,11 +159,15 @@ impl Copying<'_> {
         Ok(())
     }
 
-    fn say(&self, from: &OsStr, to: &Path) {
+    fn say(&mut self, from: &OsStr, to: &Path) -> Result<()> {
         if self.args.verbose {
-            let (from, to) = (escape(from.as_bytes()), escape(to.as_os_str().as_bytes()));
-            super::out::note(&format!("{from} -> {to}"));
+            self.out.name(from)?;
+            self.out.text(" -> ")?;
+            self.out.name(to.as_os_str())?;
+            self.out.text("\n")?;
+            self.out.flush()?;
         }
+        Ok(())
     }
 }
 
