@@ -2,6 +2,11 @@
 //!
 //! A frontend walks [`Node`]s and replies; it knows nothing of registries. Everything here may block on a remote
 //! unless it says otherwise.
+//!
+//! A lookup goes from `registry` (namespaces) to `repository` (tags, manifests, blobs) to `image` (one manifest as an
+//! image layout) to `content` (files over the store). What they ask for goes through `metadata`, which keeps each fact
+//! in `cached` for its time, manifests as a `snapshot`, and in `known` what outlives the mount. Directories below a tag
+//! follow it; files are what it named when they were looked up, and have an identity of their own for each digest.
 
 mod cached;
 mod content;
