@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::span::Span;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// An open blob of more than [`unit::SMALL`] bytes.
@@ -33,6 +33,8 @@ pub(super) struct Content {
     pub(super) loaded: AtomicBool,
     pub(super) load: Mutex<()>,
     handles: AtomicUsize,
+    /// The last span that somebody read.
+    pub(super) reader: AtomicU32,
 }
 
 /// What is known of the spans.
@@ -88,6 +90,7 @@ impl Content {
             loaded: AtomicBool::new(false),
             load: Mutex::new(()),
             handles: AtomicUsize::new(0),
+            reader: AtomicU32::new(0),
         })
     }
 
@@ -155,6 +158,7 @@ impl Content {
                 Err(error) => disk.failed("open the cache", &error),
             }
         }
+        self.recall_proof();
         self.loaded.store(true, Ordering::Release);
         Ok(())
     }
@@ -182,6 +186,21 @@ impl Content {
             state.whole = true;
         }
         state.data = Some(Arc::new(found.data));
+    }
+
+    /// Takes up the checks that a pass of this run made, where no disk kept them.
+    fn recall_proof(&self) {
+        let Some(sums) = self.store.proved(&self.digest, self.size) else { return };
+        let mut state = self.lock();
+        if !state.whole {
+            for index in 0..self.count {
+                if state.have.has(index) && state.sums[index as usize] != sums[index as usize] {
+                    state.have.remove(index);
+                }
+            }
+            state.sums = sums.to_vec();
+            state.whole = true;
+        }
     }
 
     /// Takes up the blob if another process has published it since; whether it did.
@@ -260,6 +279,9 @@ fn found(disk: &Disk, digest: &Digest, size: u64) -> io::Result<Result<Found>> {
         return Ok(Err(other_size(table.size)));
     }
     let (data, present) = Data::part(layout, digest, size)?;
+    if matches!(data.origin, Origin::Part { .. }) && present.iter().all(|sum| *sum == ABSENT) {
+        disk.begun();
+    }
     touch(&data.file);
     Ok(Ok(Found { data, present, whole: table.map(|table| table.sums), checked: false }))
 }

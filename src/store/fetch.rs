@@ -11,13 +11,16 @@ use crate::journal::count;
 use crate::read_at::ReadAt;
 use crate::span::Span;
 use bytes::Bytes;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// Requests in flight per blob before reading ahead waits.
 const MAX_AHEAD_JOBS: usize = 4;
-/// The longest that a fetch stands still because hashing is behind and there is no disk to put bytes on.
-const HOLD: Duration = Duration::from_secs(20);
+/// The longest that a fetch stands still because hashing or its reader is behind and there is no disk to put bytes on.
+const HOLD: Duration = Duration::from_secs(10);
+/// How often it looks again.
+const STEP: Duration = Duration::from_millis(10);
 
 impl Content {
     /// Puts `missing` (ascending, nowhere, not in flight) in flight, in requests of at most `chunk` bytes. The jobs
@@ -156,15 +159,11 @@ impl Content {
         self.changed.notify_all();
         let disk = self.store.disk.as_ref();
         let kept = disk.zip(data.as_ref()).is_some_and(|(disk, data)| disk.write(data, index, &bytes, &sum, new));
-        let mut state = self.lock();
-        // With no disk to come back to, hashing must not fall behind.
-        let mut held = Duration::ZERO;
-        let room = if kept { MAX_PENDING } else { MAX_PENDING.max(2 * self.store.window()) };
-        while !kept && state.hash.is_full(room) && state.hash.is_busy() && held < HOLD {
-            let step = Duration::from_millis(100);
-            state = self.changed.wait_timeout(state, step).unwrap_or_else(PoisonError::into_inner).0;
-            held += step;
+        if !kept {
+            self.hold(job, index);
         }
+        let room = self.room(kept);
+        let mut state = self.lock();
         // What was dropped as a whole meanwhile is not half taken up again.
         let current = match (&state.data, &data) {
             (Some(now), Some(then)) => Arc::ptr_eq(now, then),
@@ -190,6 +189,31 @@ impl Content {
         drop(state);
         self.store.tidy(false);
         Ok(())
+    }
+
+    /// Bytes that may wait in memory to be hashed: with no disk to come back to, all that is read ahead.
+    fn room(&self, kept: bool) -> u64 {
+        if kept { MAX_PENDING } else { MAX_PENDING.max(2 * self.store.window()) }
+    }
+
+    /// Holds up the fetch of span `index`, which no disk keeps: hashing must not fall behind, and a stream that
+    /// nobody can ask for a part must not run away from its reader.
+    fn hold(&self, job: &Arc<Job>, index: u32) {
+        let window = (self.store.window() / SPAN) as u32;
+        let mut held = Duration::ZERO;
+        let mut reader = self.reader.load(Ordering::Relaxed);
+        while held < HOLD && self.is_open() {
+            let state = self.lock();
+            let behind = state.hash.is_full(self.room(false)) && state.hash.is_busy();
+            let now = self.reader.load(Ordering::Relaxed);
+            let away = state.flights.leads(job) && index > now.saturating_add(window);
+            if !behind && !away {
+                break;
+            }
+            held = if now == reader { held + STEP } else { Duration::ZERO };
+            reader = now;
+            drop(self.changed.wait_timeout(state, STEP).unwrap_or_else(PoisonError::into_inner));
+        }
     }
 }
 

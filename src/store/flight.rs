@@ -99,6 +99,11 @@ impl Flights {
         self.map.get(&index).is_some_and(|flight| Arc::ptr_eq(&flight.job, job) && flight.slot.landing().is_none())
     }
 
+    /// Whether `slot` is where span `index` will land.
+    pub(super) fn holds(&self, index: u32, slot: &Arc<Slot>) -> bool {
+        self.map.get(&index).is_some_and(|flight| Arc::ptr_eq(&flight.slot, slot))
+    }
+
     /// Whether span `index` has landed and is not noted anywhere else yet.
     pub(super) fn has_landed(&self, index: u32) -> bool {
         self.map.get(&index).is_some_and(|flight| matches!(flight.slot.landing(), Some(Landing::Bytes(_))))

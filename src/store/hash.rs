@@ -191,6 +191,7 @@ impl Content {
             Ok(proof) => {
                 let mut state = self.lock();
                 state.whole = true;
+                self.store.prove(&self.digest, self.size, &state.sums);
                 drop(state);
                 self.changed.notify_all();
                 self.keep(&proof);
@@ -224,7 +225,7 @@ impl Content {
         match publish(&disk.layout, &data.file, proof, true) {
             Ok(()) => {
                 data.unname();
-                disk.published();
+                disk.published(matches!(data.origin, Origin::Part { .. }));
                 let mut state = self.lock();
                 state.published = true;
                 // What this process wrote, it hashed.
@@ -267,6 +268,7 @@ impl Content {
             let _ = std::fs::remove_file(disk.layout.spans(&self.digest));
         }
         self.store.memory.forget(&self.digest);
+        self.store.disprove(&self.digest);
         match self.store.verify {
             Verify::Lazy => self.store.tell_poison(&self.digest, &error),
             // Nothing of it was served: the next read may try again, from the disk on.

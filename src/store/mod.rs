@@ -33,6 +33,7 @@ pub use self::unit::{MAX_BLOB, SMALL, SPAN};
 
 use self::content::Content;
 use self::disk::publish::Proof;
+use self::disk::table::Sum;
 use self::disk::{Disk, part};
 use self::memory::{Key, Memory};
 use self::pool::Pool;
@@ -42,7 +43,9 @@ use crate::error::{Error, Kind, Result};
 use crate::journal::{Journal, count};
 use crate::read_at::ReadAt;
 use bytes::Bytes;
+use lru::LruCache;
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -50,8 +53,10 @@ use std::time::{Duration, Instant};
 
 /// Threads that fetch. Where all are busy, readers fetch on their own.
 const FETCHERS: usize = 32;
-/// Threads that hash, publish and make room.
-const WORKERS: usize = 2;
+/// Threads that hash, publish and make room. More than cores: some of them wait for the disk.
+const WORKERS: usize = 6;
+/// Tables of large blobs that are kept in memory: 32 bytes for each 256 KiB of content.
+const MAX_PROOFS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 /// Facts kept where there is no disk.
 const MAX_FACTS: usize = 1024;
 
@@ -130,6 +135,7 @@ pub struct Store {
     poisoned: Mutex<HashMap<Digest, Error>>,
     hooks: Mutex<Vec<Hook>>,
     facts: Mutex<HashMap<String, Vec<u8>>>,
+    proofs: Mutex<LruCache<Digest, (u64, Arc<[Sum]>)>>,
 }
 
 impl Store {
@@ -159,6 +165,7 @@ impl Store {
             poisoned: Mutex::default(),
             hooks: Mutex::default(),
             facts: Mutex::default(),
+            proofs: Mutex::new(LruCache::new(MAX_PROOFS)),
         });
         // Counting looks at every file: a mount does not wait for it.
         if store.disk.as_ref().is_some_and(Disk::claim) {
@@ -298,6 +305,22 @@ impl Store {
         if !fetched || !self.workers.settle(limit.saturating_sub(start.elapsed())) {
             log::debug!("the cache did not settle in {limit:?}");
         }
+    }
+
+    /// Keeps the checks of a blob whose digest matched, for as long as this store lives.
+    fn prove(&self, digest: &Digest, size: u64, sums: &[Sum]) {
+        let proof = (size, Arc::from(sums));
+        self.proofs.lock().unwrap_or_else(PoisonError::into_inner).put(digest.clone(), proof);
+    }
+
+    /// The checks of a blob whose digest matched in this run.
+    fn proved(&self, digest: &Digest, size: u64) -> Option<Arc<[Sum]>> {
+        let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+        proofs.get(digest).filter(|(proved, _)| *proved == size).map(|(_, sums)| sums.clone())
+    }
+
+    fn disprove(&self, digest: &Digest) {
+        self.proofs.lock().unwrap_or_else(PoisonError::into_inner).pop(digest);
     }
 
     /// How far a handle may read ahead, in bytes: what is on its way takes at most half of the memory.

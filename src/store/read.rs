@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// How often one read starts over because what it relied on went away meanwhile.
 const ROUNDS: usize = 16;
+/// How often a wait looks whether what it waits for is still under way.
+const GLANCE: Duration = Duration::from_secs(1);
 /// How long the last bytes of a blob are held back for the verdict on all of it. Hashing keeps pace with fetching;
 /// a blob that was fetched out of order is read once more from disk.
 const VERDICT: Duration = Duration::from_secs(30);
@@ -44,6 +46,7 @@ impl Content {
         sequential: bool,
     ) -> Result<()> {
         let mut todo: Vec<u32> = unit::touched(span).collect();
+        self.reader.store(todo.last().copied().unwrap_or(0), Ordering::Relaxed);
         let mut tried_own = false;
         for _ in 0..ROUNDS {
             self.check_poison()?;
@@ -63,7 +66,7 @@ impl Content {
             let mut failure: Option<Error> = None;
             let mut others = false;
             for (index, slot, job) in sources.waits {
-                match self.wait(&slot, &job) {
+                match self.wait(index, &slot, &job) {
                     Landing::Bytes(bytes) => {
                         copy(index, &bytes, buf, span);
                         self.pass(index, span, sequential);
@@ -135,17 +138,18 @@ impl Content {
     }
 
     /// Waits for a flight to end. Whoever fetches keeps the deadlines; a job always ends.
-    pub(super) fn wait(&self, slot: &Slot, job: &Job) -> Landing {
-        let mut state = None;
+    pub(super) fn wait(&self, index: u32, slot: &Arc<Slot>, job: &Job) -> Landing {
+        let mut state = self.lock();
         let landing = loop {
             if let Some(landing) = slot.landing() {
                 break landing.clone();
             }
-            let held = state.take().unwrap_or_else(|| self.lock());
-            if slot.landing().is_none() {
-                state = Some(self.changed.wait(held).unwrap_or_else(PoisonError::into_inner));
+            if !state.flights.holds(index, slot) {
+                break Landing::Dropped;
             }
+            state = self.changed.wait_timeout(state, GLANCE).unwrap_or_else(PoisonError::into_inner).0;
         };
+        drop(state);
         job.waiters.fetch_sub(1, Ordering::Relaxed);
         landing
     }

@@ -115,7 +115,7 @@ impl Store {
         match write(disk, proof, bytes) {
             Ok(()) => {
                 disk.added(bytes.len() as u64);
-                disk.published();
+                disk.published(false);
             }
             Err(error) => disk.failed("write to the cache", &error),
         }

@@ -59,7 +59,7 @@ impl Content {
             job.waiters.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             drop(state);
             jobs.into_iter().for_each(|job| self.launch(job, true));
-            if let Landing::Failed(error) = self.wait(&slot, &job) {
+            if let Landing::Failed(error) = self.wait(next, &slot, &job) {
                 return Err(error);
             }
         }

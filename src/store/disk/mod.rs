@@ -136,9 +136,18 @@ impl Disk {
         self.used.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// A blob was published.
-    pub(super) fn published(&self) {
+    /// A part was begun.
+    pub(super) fn begun(&self) {
+        self.parts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A blob was published; it may have been a part.
+    pub(super) fn published(&self, was_part: bool) {
         self.blobs.fetch_add(1, Ordering::Relaxed);
+        if was_part {
+            let less = |parts: u64| Some(parts.saturating_sub(1));
+            let _ = self.parts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
         self.succeeded();
     }
 
