@@ -155,7 +155,7 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Document {
     /// One image, or an artifact of the same shape.
-    Image(Image),
+    Image(Box<Image>),
     /// A list of manifests.
     Index(Index),
     /// Docker's first format (layers newest first there, bottom first here); it has no config blob.
@@ -283,13 +283,13 @@ pub fn parse(content_type: &str, bytes: &[u8]) -> Result<(String, Document)> {
     } else if imaged || raw.blobs.is_some() {
         let layers = raw.layers.or(raw.blobs).unwrap_or_default();
         within(layers.len())?;
-        Document::Image(Image {
+        Document::Image(Box::new(Image {
             config: raw.config,
             layers,
             subject: raw.subject,
             artifact_type: raw.artifact_type,
             annotations: raw.annotations,
-        })
+        }))
     } else if let Some(mut layers) = raw.fs_layers {
         within(layers.len())?;
         layers.reverse();

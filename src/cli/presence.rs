@@ -129,7 +129,7 @@ impl Server {
     }
 
     /// Whether the process is gone within `limit`, or was never to be seen.
-    pub(super) fn is_gone_within(self, limit: Duration) -> bool {
+    pub(super) fn ends_within(self, limit: Duration) -> bool {
         drop(self.ask);
         !matches!(self.answers.recv_timeout(limit), Err(RecvTimeoutError::Timeout))
     }
@@ -149,11 +149,11 @@ mod tests {
         let device = Device { major: 4095, minor: std::process::id() };
         let mut nobody = find(device);
         assert!(!nobody.end_stuck());
-        assert!(nobody.is_gone_within(Duration::from_secs(10)), "nobody is there");
+        assert!(nobody.ends_within(Duration::from_secs(10)), "nobody is there");
         let listener = UnixListener::bind_addr(&address(device).expect("address")).expect("a name of our own");
-        assert!(!find(device).is_gone_within(Duration::from_millis(50)));
+        assert!(!find(device).ends_within(Duration::from_millis(50)));
         let server = find(device);
         drop(listener);
-        assert!(server.is_gone_within(Duration::from_secs(10)));
+        assert!(server.ends_within(Duration::from_secs(10)));
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn run(args: &UmountArgs) -> Result<u8> {
         Kind::Busy => error.as_kind(Kind::Io),
         _ => error,
     })?;
-    if !args.lazy && !server.is_gone_within(END) {
+    if !args.lazy && !server.ends_within(END) {
         let what = format!("{} is unmounted, but its process still runs after {} s", point.display(), END.as_secs());
         return Err(Error::new(Kind::Io, what));
     }

@@ -116,6 +116,7 @@ impl Index {
             else {
                 continue;
             };
+            let image = *image;
             let Some(subject) = image.subject else { continue };
             // As a registry describes a referrer: the artifact's type and annotations, not the index's.
             let artifact_type = image.artifact_type.or_else(|| image.config.map(|config| config.media_type));
