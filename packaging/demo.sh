@@ -23,8 +23,7 @@ if [ ! -e /dev/fuse ]; then
 	echo "/dev/fuse is missing: load the module (modprobe fuse), or give it to this container (--device /dev/fuse --cap-add SYS_ADMIN)" >&2
 	exit 1
 fi
-export PATH=$PATH:/usr/sbin:/sbin XDG_CACHE_HOME=$dir/cache DOCKER_CONFIG=$dir/none REGISTRY_AUTH_FILE=
-unset REGISTRY_AUTH_FILE
+export PATH=$PATH:/usr/sbin:/sbin XDG_CACHE_HOME=$dir/cache
 
 bold() { if [ -t 1 ]; then printf '\033[1m$ %s\033[0m\n' "$*"; else printf '$ %s\n' "$*"; fi; }
 show() { bold "$1"; (eval "$1"); echo; }
@@ -66,9 +65,9 @@ cd "$dir"
 show "regfs mount $host mnt"
 show "ls mnt/demo mnt/demo/hello/tags"
 cd "mnt/demo/hello/tags/v1"
-show "ls -l"
 show "cat digest"
 show "cat config.json | head -c 300; echo"
+show "ls -l"
 show "ls -lL blobs/sha256"
 show "cd blobs/sha256; sha256sum *"
 show "skopeo copy oci:\$PWD dir:$dir/copy"

@@ -5,6 +5,7 @@ use crate::support::content::Content;
 use crate::support::fake::{Options, Paging, Registry};
 use crate::support::image::{Blob, Image, OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST};
 use crate::support::mount::{Mount, Plan, within};
+use crate::support::run::{command, run_within};
 use serde_json::{Value, json};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -72,12 +73,25 @@ fn harmless(manifests: Vec<(&str, &str, Vec<u8>)>) -> (Registry, Mount) {
     let fake = Registry::start();
     let image = Image::new([Content::from("layer")], "linux/amd64");
     fake.put_untagged("evil", &image);
-    for (tag, media_type, bytes) in manifests {
-        let digest = fake.manifest("evil", media_type, bytes);
+    for (tag, media_type, bytes) in &manifests {
+        let digest = fake.manifest("evil", media_type, bytes.clone());
         fake.tag("evil", tag, &digest);
     }
+    fake.put("evil", "good", &image);
     let mut mount = mount(&fake);
-    walk(&mount, "evil/tags");
+    let seen = walk(&mount, "evil/tags");
+    for (tag, _, bytes) in &manifests {
+        assert!(seen.iter().any(|name| name == tag), "{tag} is not listed");
+        match mount.read(&format!("evil/tags/{tag}/manifest.json")) {
+            Ok(shown) => assert!(shown == *bytes, "{tag}: other bytes"),
+            Err(error) => assert!(matches!(error.raw_os_error(), Some(libc::EIO | libc::EFBIG)), "{tag}: {error}"),
+        }
+    }
+    // The walk does see an image that is well.
+    assert!(seen.iter().any(|name| name == "good/config.json"), "{seen:?}");
+    let mut xattrs = command("getfattr");
+    xattrs.args(["-d", "-m", "-", "-R", "-P"]).arg(mount.path("evil/tags"));
+    run_within(LIMIT, &mut xattrs);
     is_well(&mut mount, &fake);
     (fake, mount)
 }
