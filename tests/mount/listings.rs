@@ -9,7 +9,7 @@ fn filled(options: Options, tags: usize, repositories: usize) -> Registry {
     let fake = Registry::with(options);
     let image = Image::new([Content::from("layer")], "linux/amd64");
     for n in 0..tags {
-        fake.put("a/tags", &format!("t{n:04}"), &image);
+        fake.put("a/list", &format!("t{n:04}"), &image);
     }
     for n in 0..repositories {
         fake.put(&format!("many/r{n:04}"), "v1", &image);
@@ -24,7 +24,7 @@ fn every_form_of_pages_gives_every_name() {
             let fake = filled(Options { paging, page, ..Options::default() }, 210, 205);
             let mount = Mount::new(&fake.host(), &[]);
             let tags: Vec<String> = (0..210).map(|n| format!("t{n:04}")).collect();
-            assert_eq!(mount.list("a/tags/tags"), tags, "{paging:?}, pages of {page}");
+            assert_eq!(mount.list("a/list/tags"), tags, "{paging:?}, pages of {page}");
             assert_eq!(mount.list("many").len(), 205, "{paging:?}, pages of {page}");
             assert_eq!(mount.list(""), ["a", "many"]);
         }
@@ -36,8 +36,10 @@ fn tags_that_are_null_missing_or_unknown_are_an_empty_directory() {
     for tags in [Tags::Null, Tags::Missing, Tags::Unknown] {
         let fake = filled(Options { tags, ..Options::default() }, 1, 0);
         let mount = Mount::new(&fake.host(), &[]);
-        assert_eq!(mount.list("a/tags/tags"), Vec::<String>::new(), "{tags:?}");
-        assert!(mount.text("a/tags/tags/t0000/digest").starts_with("sha256:"), "a tag that is not listed is found");
+        // The catalog names the repository: that is why it is there at all.
+        assert_eq!(mount.list("a"), ["list"]);
+        assert_eq!(mount.list("a/list/tags"), Vec::<String>::new(), "{tags:?}");
+        assert!(mount.text("a/list/tags/t0000/digest").starts_with("sha256:"), "a tag that is not listed is found");
     }
 }
 
@@ -48,7 +50,7 @@ fn a_registry_that_refuses_to_list_is_looked_up() {
         let fake = filled(Options { catalog_refused: refused, ..Options::default() }, 1, 0);
         let mount = Mount::new(&fake.host(), &[]);
         assert_eq!(mount.list(""), Vec::<String>::new(), "{status}");
-        assert_eq!(mount.list("a/tags/tags"), ["t0000"], "{status}");
+        assert_eq!(mount.list("a/list/tags"), ["t0000"], "{status}");
         // What was looked up is known from then on.
         assert_eq!(mount.list(""), ["a"], "{status}");
     }
@@ -60,12 +62,12 @@ fn a_listing_that_breaks_is_an_error_and_recovers() {
     let mount = Plan::new(&fake.host()).args(&["--timeout", "2", "--metadata-ttl", "1"]).mount();
     // The third page fails: half a listing must not look like a whole one.
     fake.fault(Rule::on(What::Tags, Fault::Status(500)).skip(2));
-    let error = mount.try_list("a/tags/tags").expect_err("a listing that broke off");
+    let error = mount.try_list("a/list/tags").expect_err("a listing that broke off");
     assert_eq!(error.raw_os_error(), Some(libc::EIO));
-    mount.error_with("a/tags");
+    mount.error_with("a/list");
     fake.heal();
     let names =
-        crate::support::wait_for("recovery", std::time::Duration::from_secs(10), || mount.try_list("a/tags/tags").ok());
+        crate::support::wait_for("recovery", std::time::Duration::from_secs(10), || mount.try_list("a/list/tags").ok());
     assert_eq!(names.len(), 35);
 }
 
