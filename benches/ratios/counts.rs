@@ -11,7 +11,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 /// Random reads of 4 KiB in a blob that was never read.
-pub fn random() -> Vec<Row> {
+pub(crate) fn random() -> Vec<Row> {
     const READS: u64 = 200;
     let size = setting("REGFS_BENCH_MB", 500) * 1_000_000;
     let fake = Registry::start();
@@ -39,7 +39,7 @@ pub fn random() -> Vec<Row> {
 }
 
 /// Requests and bytes of single commands, each on a new mount with an empty cache.
-pub fn requests() -> Vec<Row> {
+pub(crate) fn requests() -> Vec<Row> {
     let fake = Registry::start();
     let image = Image::new([Content::random(3, 100_000_000)], "linux/amd64");
     fake.put("bench/app", "v1", &image);
@@ -71,7 +71,7 @@ pub fn requests() -> Vec<Row> {
 }
 
 /// 64 readers of one blob that was never read.
-pub fn parallel() -> Vec<Row> {
+pub(crate) fn parallel() -> Vec<Row> {
     let size = 64_000_000;
     let fake = Registry::start();
     let content = Content::random(4, size);

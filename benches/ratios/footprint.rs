@@ -10,7 +10,7 @@ use crate::table::{Row, bytes, median};
 use std::time::{Duration, Instant};
 
 /// From the command to the first listing.
-pub fn start() -> Vec<Row> {
+pub(crate) fn start() -> Vec<Row> {
     let fake = Registry::start();
     fake.put("a/b", "v1", &Image::new([Content::random(5, 1000)], "linux/amd64"));
     let mut times: Vec<f64> = (0..setting("REGFS_BENCH_RUNS", 5) * 2)
@@ -26,13 +26,13 @@ pub fn start() -> Vec<Row> {
 }
 
 /// Memory after a sequential gigabyte and 10,000 tags.
-pub fn memory() -> Vec<Row> {
+pub(crate) fn memory() -> Vec<Row> {
     let fake = Registry::start();
     let size = setting("REGFS_BENCH_MB", 1000).max(100) * 1_000_000;
     let image = Image::new([Content::random(6, 1000)], "linux/amd64");
-    fake.put("bench/tags", "v1", &image);
+    fake.put("bench/list", "v1", &image);
     for n in 0..10_000 {
-        fake.tag("bench/tags", &format!("t{n:05}"), &image.digest);
+        fake.tag("bench/list", &format!("t{n:05}"), &image.digest);
     }
     let digest = fake.blob("bench/big", Content::random(7, size));
     let mount = Plan::new(&fake.host()).mount();
@@ -42,7 +42,7 @@ pub fn memory() -> Vec<Row> {
         command("dd").arg(format!("if={}", blob.display())).args(["of=/dev/null", "bs=1M"]),
     )
     .ok();
-    run(command("ls").arg("-l").arg(mount.path("bench/tags/tags"))).ok();
+    run(command("ls").arg("-l").arg(mount.path("bench/list/tags"))).ok();
     let (now, peak) = mount.rss();
     vec![Row::aimed(
         format!("RSS after reading {} MB and listing 10,000 tags", size / 1_000_000),

@@ -42,8 +42,9 @@ fn main() {
         }
     }
     table::print(&rows);
-    if rows.iter().any(|row| row.met == Some(false)) {
-        println!("\nmissed: {}", rows.iter().filter(|row| row.met == Some(false)).count());
+    let missed = rows.iter().filter(|row| !row.met).count();
+    if missed > 0 {
+        println!("\nmissed: {missed}");
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// A docker-registry with one image of one big layer.
-pub struct Stage {
+pub(crate) struct Stage {
     registry: DockerRegistry,
     blob: String,
     digest: String,
@@ -26,7 +26,7 @@ pub struct Stage {
 
 impl Stage {
     /// Starts and fills it.
-    pub fn new() -> Stage {
+    pub(crate) fn new() -> Stage {
         let size = setting("REGFS_BENCH_MB", 500) * 1_000_000;
         let registry = DockerRegistry::plain();
         let image = Image::new([Content::random(1, size)], "linux/amd64");
@@ -78,7 +78,7 @@ fn ratio(what: &str, target: f64, size: u64, mut pairs: Vec<(f64, f64)>, other: 
 }
 
 /// Through a new mount with an empty cache, against curl from the same registry.
-pub fn cold(stage: &Stage) -> Vec<Row> {
+pub(crate) fn cold(stage: &Stage) -> Vec<Row> {
     let url = stage.registry.url(&format!("/v2/bench/big/blobs/{}", stage.digest));
     // The registry's own file is in the page cache for both.
     cat(&stage.registry.blob_file(&stage.digest));
@@ -101,7 +101,7 @@ fn filled(stage: &Stage) -> Plan {
 }
 
 /// From the disk cache, the page cache empty, against a plain file.
-pub fn warm(stage: &Stage) -> Vec<Row> {
+pub(crate) fn warm(stage: &Stage) -> Vec<Row> {
     let plain = stage.directory.path().join("plain");
     let plan = filled(stage);
     let mut pairs = Vec::new();
@@ -117,7 +117,7 @@ pub fn warm(stage: &Stage) -> Vec<Row> {
 }
 
 /// In the kernel's page cache, against a plain file there: with passthrough where this process may, and without.
-pub fn cached(stage: &Stage) -> Vec<Row> {
+pub(crate) fn cached(stage: &Stage) -> Vec<Row> {
     let plain = stage.directory.path().join("plain");
     let plan = filled(stage);
     let measured = |held: bool| {
