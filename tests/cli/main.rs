@@ -8,5 +8,6 @@ mod failing;
 mod help;
 mod mounted;
 mod reading;
+mod real;
 mod terminal;
 mod world;
