@@ -6,7 +6,7 @@
 
 use super::Store;
 use super::disk::part::{self, Data, Origin};
-use super::disk::table::{ABSENT, Sum};
+use super::disk::table::{self, ABSENT, Sum};
 use super::disk::{Disk, touch};
 use super::flight::Flights;
 use super::hash::{self, Progress};
@@ -280,7 +280,7 @@ fn found(disk: &Disk, digest: &Digest, size: u64) -> io::Result<Result<Found>> {
     }
     let (data, present) = Data::part(layout, digest, size)?;
     if matches!(data.origin, Origin::Part { .. }) && present.iter().all(|sum| *sum == ABSENT) {
-        disk.begun();
+        disk.begun(table::place(unit::count(size)));
     }
     touch(&data.file);
     Ok(Ok(Found { data, present, whole: table.map(|table| table.sums), checked: false }))

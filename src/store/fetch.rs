@@ -180,7 +180,7 @@ impl Content {
                 }
             }
             // What is on disk need not crowd memory: it is read back in its turn.
-            if !settled && !(kept && state.hash.is_full(room)) {
+            if !(settled || kept && state.hash.is_full(room)) {
                 state.hash.offer(index, bytes.clone(), room);
             }
         }
@@ -193,7 +193,7 @@ impl Content {
 
     /// Bytes that may wait in memory to be hashed: with no disk to come back to, all that is read ahead.
     fn room(&self, kept: bool) -> u64 {
-        if kept { MAX_PENDING } else { MAX_PENDING.max(2 * self.store.window()) }
+        if kept { MAX_PENDING } else { MAX_PENDING.max(self.store.window() + MAX_PENDING / 2) }
     }
 
     /// Holds up the fetch of span `index`, which no disk keeps: hashing must not fall behind, and a stream that

@@ -3,6 +3,7 @@
 //! Runs come in ascending order, of any length, anywhere; a span is complete when all of it came without a gap.
 //! What is not a whole span is dropped.
 
+use super::buffer::Buffer;
 use super::unit::{self, SPAN};
 use bytes::Bytes;
 
@@ -11,7 +12,7 @@ pub(super) struct Gather {
     size: u64,
     index: u32,
     /// The bytes of span `index` so far; from its start, without a gap.
-    buffer: Vec<u8>,
+    buffer: Buffer,
     /// Where the next run belongs if it is to continue.
     at: u64,
     /// Whether span `index` is wanted at all.
@@ -21,7 +22,7 @@ pub(super) struct Gather {
 impl Gather {
     /// For a blob of `size` bytes.
     pub(super) fn new(size: u64) -> Gather {
-        Gather { size, index: 0, buffer: Vec::new(), at: u64::MAX, wanted: false }
+        Gather { size, index: 0, buffer: Buffer::default(), at: u64::MAX, wanted: false }
     }
 
     /// Takes the run `bytes` at `offset`, which ends within the blob. Calls `done` for each span that is complete
@@ -42,15 +43,15 @@ impl Gather {
             if offset == span.start {
                 self.wanted = wanted(index);
                 self.index = index;
-                self.buffer = Vec::with_capacity(if self.wanted { span.len() as usize } else { 0 });
+                self.buffer = if self.wanted { Buffer::new() } else { Buffer::default() };
             }
             let take = bytes.len().min((span.end.max(offset + 1) - offset) as usize);
             let (now, rest) = bytes.split_at(take);
             if self.wanted {
-                self.buffer.extend_from_slice(now);
-                if self.buffer.len() as u64 == span.len() {
+                self.buffer.bytes().extend_from_slice(now);
+                if self.buffer.as_ref().len() as u64 == span.len() {
                     self.wanted = false;
-                    done(self.index, Bytes::from(std::mem::take(&mut self.buffer)))?;
+                    done(self.index, std::mem::take(&mut self.buffer).freeze())?;
                 }
             }
             offset += take as u64;

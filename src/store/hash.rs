@@ -217,6 +217,7 @@ impl Content {
         if let Err(error) = kept {
             return disk.failed("keep the checks of a blob", &error);
         }
+        disk.added(table::place(self.count));
         let Some(data) = data else { return };
         let fits = data.file.metadata().is_ok_and(|meta| meta.len() == self.size);
         if !fits || matches!(data.origin, Origin::Blob) {

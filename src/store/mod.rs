@@ -10,6 +10,7 @@
 
 mod ahead;
 mod blob;
+mod buffer;
 pub mod check;
 mod content;
 mod disk;
@@ -116,6 +117,8 @@ pub enum State {
     Poisoned,
 }
 
+/// The size and the checks of a blob whose digest matched.
+type Proved = (u64, Arc<[Sum]>);
 type Hook = Arc<dyn Fn(&Digest) + Send + Sync>;
 
 /// The cache of one process; shared as `Arc<Store>`.
@@ -135,7 +138,7 @@ pub struct Store {
     poisoned: Mutex<HashMap<Digest, Error>>,
     hooks: Mutex<Vec<Hook>>,
     facts: Mutex<HashMap<String, Vec<u8>>>,
-    proofs: Mutex<LruCache<Digest, (u64, Arc<[Sum]>)>>,
+    proofs: Mutex<LruCache<Digest, Proved>>,
 }
 
 impl Store {
@@ -168,9 +171,7 @@ impl Store {
             proofs: Mutex::new(LruCache::new(MAX_PROOFS)),
         });
         // Counting looks at every file: a mount does not wait for it.
-        if store.disk.as_ref().is_some_and(Disk::claim) {
-            store.queue_tidying();
-        }
+        store.queue_tidying();
         Ok(store)
     }
 

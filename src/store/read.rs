@@ -1,5 +1,6 @@
 //! Reading an open blob: each span from memory, from disk, or off a flight, checked before it is served.
 
+use super::buffer::Buffer;
 use super::content::Content;
 use super::disk::part::Data;
 use super::disk::table::{self, Sum};
@@ -213,14 +214,14 @@ impl Content {
     /// A whole span of which only a part is wanted.
     fn edge(&self, data: &Data, index: u32, sum: &Sum) -> Option<Bytes> {
         let part = unit::bytes_of(index, self.size);
-        let mut bytes = vec![0; part.len() as usize];
-        let got = read_up_to(data, &mut bytes, part.start);
-        if got < bytes.len() || table::sum(&bytes) != *sum {
+        let mut buffer = Buffer::of_len(part.len() as usize);
+        let got = read_up_to(data, buffer.bytes(), part.start);
+        if got < buffer.as_ref().len() || table::sum(buffer.as_ref()) != *sum {
             self.lose(data, index, sum);
             return None;
         }
         self.found_right(&[index]);
-        Some(bytes.into())
+        Some(buffer.freeze())
     }
 
     /// Tells the kernel what of the file will be read next.

@@ -23,7 +23,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -33,6 +33,8 @@ const RETRY: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_secs(1);
 /// A use is noted if the last one noted is older than this: a write of an inode per open is enough.
 const TOUCH: i64 = 60;
+/// What a file system allots.
+const BLOCK: u64 = 4096;
 /// How many files are remembered as found right in this run.
 const TRUSTED: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
@@ -43,7 +45,6 @@ pub(super) struct Disk {
     used: AtomicU64,
     blobs: AtomicU64,
     parts: AtomicU64,
-    evicting: AtomicBool,
     health: Mutex<Health>,
     trusted: Mutex<LruCache<Digest, Identity>>,
     journal: Arc<Journal>,
@@ -58,6 +59,9 @@ struct Health {
     trouble: Option<(Instant, String)>,
     /// When making room was last tried and was not enough.
     in_vain: Option<Instant>,
+    /// Somebody makes room, and whether it is to be done once more.
+    tidying: bool,
+    once_more: bool,
 }
 
 impl Disk {
@@ -69,7 +73,6 @@ impl Disk {
             used: AtomicU64::new(0),
             blobs: AtomicU64::new(0),
             parts: AtomicU64::new(0),
-            evicting: AtomicBool::new(false),
             health: Mutex::default(),
             trusted: Mutex::new(LruCache::new(TRUSTED)),
             journal,
@@ -131,13 +134,14 @@ impl Disk {
         }
     }
 
-    /// `bytes` more are in the cache.
+    /// `bytes` more are in the cache, in whole blocks.
     pub(super) fn added(&self, bytes: u64) {
-        self.used.fetch_add(bytes, Ordering::Relaxed);
+        self.used.fetch_add(bytes.next_multiple_of(BLOCK), Ordering::Relaxed);
     }
 
-    /// A part was begun.
-    pub(super) fn begun(&self) {
+    /// A part was begun; its table takes `bytes`.
+    pub(super) fn begun(&self, bytes: u64) {
+        self.added(bytes);
         self.parts.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -154,32 +158,37 @@ impl Disk {
     /// Whether [`Disk::tidy`] is due; true once until it was done. Where the last one did not help, the next one
     /// waits a while, unless something has changed since: `again`.
     pub(super) fn wants_tidying(&self, again: bool) -> bool {
-        let over = self.used.load(Ordering::Relaxed) > self.limit;
-        let rests = || {
-            let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-            health.in_vain.is_some_and(|since| since.elapsed() < REST)
-        };
-        over && (again || !rests()) && self.claim()
-    }
-
-    /// Takes the duty to call [`Disk::tidy`]; false if somebody has it.
-    pub(super) fn claim(&self) -> bool {
-        !self.evicting.swap(true, Ordering::AcqRel)
-    }
-
-    /// Counts what is there and makes room if it is over the limit. Slow: it looks at every file.
-    pub(super) fn tidy(&self) {
-        let outcome = evict::shrink(&self.layout, self.limit, self.limit - self.limit / 16);
-        self.used.store(outcome.used, Ordering::Relaxed);
-        self.blobs.store(outcome.blobs, Ordering::Relaxed);
-        self.parts.store(outcome.parts, Ordering::Relaxed);
-        count(&self.journal.counters.evicted_bytes, outcome.evicted);
-        if outcome.used <= self.limit && outcome.evicted > 0 {
-            self.succeeded();
+        if self.used.load(Ordering::Relaxed) <= self.limit {
+            return false;
         }
-        let in_vain = (outcome.used > self.limit).then(Instant::now);
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).in_vain = in_vain;
-        self.evicting.store(false, Ordering::Release);
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        if health.tidying {
+            health.once_more |= again;
+            return false;
+        }
+        health.tidying = again || health.in_vain.is_none_or(|since| since.elapsed() >= REST);
+        health.tidying
+    }
+
+    /// Counts what is there and makes room if it is over the limit, for whom [`Disk::wants_tidying`] said so, and
+    /// once at the start. Slow: it looks at every file.
+    pub(super) fn tidy(&self) {
+        loop {
+            let outcome = evict::shrink(&self.layout, self.limit, self.limit - self.limit / 16);
+            self.used.store(outcome.used, Ordering::Relaxed);
+            self.blobs.store(outcome.blobs, Ordering::Relaxed);
+            self.parts.store(outcome.parts, Ordering::Relaxed);
+            count(&self.journal.counters.evicted_bytes, outcome.evicted);
+            if outcome.used <= self.limit && outcome.evicted > 0 {
+                self.succeeded();
+            }
+            let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+            health.in_vain = (outcome.used > self.limit).then(Instant::now);
+            if !std::mem::take(&mut health.once_more) {
+                health.tidying = false;
+                return;
+            }
+        }
     }
 
     /// How far writing may run ahead of an eviction.
