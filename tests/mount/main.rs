@@ -16,6 +16,7 @@ mod dead;
 mod faults;
 mod fronts;
 mod hostile;
+mod kernel;
 mod lifecycle;
 mod listings;
 mod look;
