@@ -136,9 +136,9 @@ impl ReadAt for Handle {
         }
         let sequential = self.look_ahead(content, span);
         content.fill(buf, span, &self.blob.remote, sequential)?;
-        if span.end == self.blob.size {
-            content.await_verdict()?;
-        }
+        // Not only at the end: a kernel that reads ahead asks out of order, and whichever read is the last to be
+        // answered tells of a mismatch.
+        content.await_verdict()?;
         Ok(buf.len())
     }
 

@@ -277,8 +277,8 @@ impl Content {
         log::warn!("the cache holds wrong bytes for span {index} of {}: fetching them again", self.digest);
     }
 
-    /// Waits for the verdict on the whole blob, if it is about to come: the last bytes of a first pass are served
-    /// after it, so that a reader who came from the start learns of a mismatch.
+    /// Waits for the verdict on the whole blob, if it is about to come: once the last bytes of a first pass are here,
+    /// nothing is served before it, so that a reader who came from the start learns of a mismatch.
     pub(super) fn await_verdict(self: &Arc<Content>) -> Result<()> {
         let deadline = Instant::now() + VERDICT;
         let mut state = self.lock();
