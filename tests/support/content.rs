@@ -20,8 +20,11 @@ enum Source {
     /// Blocks of [`BLOCK`] bytes, each from a generator of its own: any offset is reached at once.
     Random(u64),
     /// What stands at an offset, asked for each time.
-    Made(Arc<dyn Fn(u64, &mut [u8]) + Send + Sync>),
+    Made(Arc<Maker>),
 }
+
+/// Fills a buffer with what stands at an offset.
+type Maker = dyn Fn(u64, &mut [u8]) + Send + Sync;
 
 /// Random content is made in blocks of this many bytes.
 const BLOCK: u64 = 64 * 1024;

@@ -22,6 +22,9 @@ pub enum What {
     Other,
 }
 
+/// What a fault of the test's own makes of an answer.
+pub type Change = dyn Fn(&Request, Reply) -> Reply + Send + Sync;
+
 /// One thing that goes wrong.
 #[derive(Clone)]
 pub enum Fault {
@@ -60,7 +63,7 @@ pub enum Fault {
     /// A header is set; without a value it is taken away.
     Header(&'static str, Option<String>),
     /// Anything else.
-    Custom(Arc<dyn Fn(&Request, Reply) -> Reply + Send + Sync>),
+    Custom(Arc<Change>),
 }
 
 impl Fault {
