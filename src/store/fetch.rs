@@ -152,7 +152,6 @@ impl Content {
             return Err(Error::new(Kind::Corrupt, why));
         }
         self.store.memory.insert(self.key(index), bytes.clone());
-        // A strict blob keeps its spans to itself until all are hashed; nobody waits for bytes then, but for landing.
         state.flights.land(job, index, &bytes);
         let (data, new) = (state.data.clone(), !state.have.has(index));
         drop(state);
@@ -162,14 +161,18 @@ impl Content {
         if !kept {
             self.hold(job, index);
         }
-        let room = self.room(kept);
+        // Several may have been let through by the last of the room.
+        let room = if kept { self.room(true) } else { 2 * self.room(false) };
         let mut state = self.lock();
+        // Other bytes may have come for the same span and been hashed meanwhile: then it is those that count.
+        let settled = state.whole || state.hash.has_taken(index);
+        let differs = settled && state.sums[index as usize] != sum;
         // What was dropped as a whole meanwhile is not half taken up again.
         let current = match (&state.data, &data) {
             (Some(now), Some(then)) => Arc::ptr_eq(now, then),
             (now, then) => now.is_none() && then.is_none(),
         };
-        if current {
+        if current && !differs {
             state.sums[index as usize] = sum;
             if kept {
                 state.have.insert(index);
@@ -201,7 +204,7 @@ impl Content {
     fn hold(&self, job: &Arc<Job>, index: u32) {
         let window = (self.store.window() / SPAN) as u32;
         let mut held = Duration::ZERO;
-        let mut reader = self.reader.load(Ordering::Relaxed);
+        let mut seen = (0, 0);
         while held < HOLD && self.is_open() {
             let state = self.lock();
             let behind = state.hash.is_full(self.room(false)) && state.hash.is_busy();
@@ -210,8 +213,9 @@ impl Content {
             if !behind && !away {
                 break;
             }
-            held = if now == reader { held + STEP } else { Duration::ZERO };
-            reader = now;
+            let progress = (now, state.hash.upcoming());
+            held = if progress == seen { held + STEP } else { Duration::ZERO };
+            seen = progress;
             drop(self.changed.wait_timeout(state, STEP).unwrap_or_else(PoisonError::into_inner));
         }
     }
