@@ -105,6 +105,12 @@ enum Step {
 }
 
 impl Content {
+    /// Whether all spans are here, on disk or waiting for their turn.
+    fn is_all_here(&self, state: &State) -> bool {
+        let enough = state.have.len() as usize + state.hash.pending.len() >= self.count as usize;
+        enough && (state.hash.next..self.count).all(|index| state.have.has(index) || state.hash.waits(index))
+    }
+
     /// Whether all spans that are not hashed yet are here, and hashing goes on to the end without another request.
     pub(super) fn is_ending(self: &Arc<Content>, state: &mut State) -> bool {
         self.kick(state);
@@ -137,8 +143,15 @@ impl Content {
         if let Some(bytes) = state.hash.pending.get(&next) {
             return Step::Bytes(bytes.clone());
         }
-        // A part of an earlier run is read only when that decides the digest, or makes a proved blob complete.
-        let due = !state.whole && state.fresh.has(next) || state.have.len() == self.count;
+        // A part of an earlier run is read only where all is to be hashed, or that decides the digest; a proved blob
+        // only once it is complete and can be published.
+        let complete = state.have.len() == self.count;
+        let due = match state.whole {
+            true => complete,
+            false => {
+                complete || state.fresh.has(next) || self.store.verify == Verify::Strict || self.is_all_here(state)
+            }
+        };
         match &state.data {
             Some(data) if state.have.has(next) && due => Step::Disk(data.clone(), state.sums[next as usize]),
             _ => Step::Nothing,

@@ -6,6 +6,7 @@ use super::unit::SPAN;
 use super::{Verify, ahead};
 use crate::error::Result;
 use crate::read_at::ReadAt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ const WINDOW: u32 = (16 << 20) / SPAN as u32;
 const CHUNK: u64 = 4 * ahead::MIN_WINDOW;
 /// Requests in flight.
 const JOBS: usize = 4;
+/// How long a wait for hashing, or for anything else, lasts before it is looked at again.
+const PATIENCE: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_millis(10);
 
 impl Content {
     /// Whether anything may be served at all.
@@ -47,20 +51,23 @@ impl Content {
             let now = missing.len().min((room * CHUNK / SPAN) as usize);
             let jobs = self.start(&mut state, &missing[..now], CHUNK, remote);
             let flight = (next < self.count && state.flights.has(next)).then(|| state.flights.find(next)).flatten();
-            let Some((slot, job)) = flight else {
-                jobs.into_iter().for_each(|job| self.launch(job, true));
-                // Hashing is under way, or it has just ended.
-                if state.hash.is_busy() {
-                    let step = Duration::from_secs(1);
-                    drop(self.changed.wait_timeout(state, step).unwrap_or_else(PoisonError::into_inner));
-                }
-                continue;
-            };
-            job.waiters.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if let Some((_, job)) = &flight {
+                job.waiters.fetch_add(1, Ordering::Relaxed);
+            }
             drop(state);
             jobs.into_iter().for_each(|job| self.launch(job, true));
-            if let Landing::Failed(error) = self.wait(next, &slot, &job) {
-                return Err(error);
+            match flight {
+                Some((slot, job)) => {
+                    if let Landing::Failed(error) = self.wait(next, &slot, &job) {
+                        return Err(error);
+                    }
+                }
+                None => {
+                    let state = self.lock();
+                    // Something is hashed or fetched; if that has just ended, a moment does no harm.
+                    let step = if state.hash.is_busy() { PATIENCE } else { MOMENT };
+                    drop(self.changed.wait_timeout(state, step).unwrap_or_else(PoisonError::into_inner));
+                }
             }
         }
     }

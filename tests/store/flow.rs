@@ -3,7 +3,7 @@
 use crate::remote::*;
 use regfs::error::Kind;
 use regfs::read_at::ReadAt;
-use regfs::store::{SPAN, State, Verify};
+use regfs::store::{SPAN, State, Verify, maintain};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -264,7 +264,7 @@ fn another_repository_may_have_what_one_refuses() {
         let store = Setup::default().open(None);
         std::thread::scope(|scope| {
             scope.spawn(|| read(handle(&store, &digest, &refusing).as_ref(), 9, 9).expect_err("refused"));
-            std::thread::sleep(Duration::from_millis(30));
+            eventually("asked", || refusing.streams() == 1);
             assert_eq!(read(handle(&store, &digest, &granting).as_ref(), 9, 9).expect("granted"), bytes[9..18]);
         });
     }
@@ -348,4 +348,27 @@ fn a_bad_directory_means_memory_alone() {
         store.remember("key", b"fact");
         assert_eq!(store.recall("key").as_deref(), Some(&b"fact"[..]));
     }
+}
+
+#[test]
+fn strict_goes_on_with_what_an_earlier_run_left() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (bytes, digest) = content(60 * MIB, 18);
+    {
+        let remote = Remote::new(&bytes);
+        let store = store(dir.path());
+        // More than strict looks ahead, from the start on, and not all; each piece on its own.
+        for at in (0..40).rev() {
+            read(handle(&store, &digest, &remote).as_ref(), at * MIB, MIB).expect("read");
+        }
+        eventually("idle", || remote.is_idle());
+        eventually("released", || maintain::list(dir.path()).expect("list")[0].kept == maintain::Kept::Part);
+    }
+    let setup = Setup { verify: Verify::Strict, ..Setup::default() };
+    let remote = Remote::new(&bytes);
+    let store = setup.open(Some(dir.path()));
+    let open = handle(&store, &digest, &remote);
+    assert_eq!(read(open.as_ref(), 9, 9).expect("read"), bytes[9..18]);
+    assert_eq!(store.state(&digest), State::Verified);
+    assert!(remote.sent() <= 20 * MIB, "what was here is not fetched again");
 }
