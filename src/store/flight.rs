@@ -63,6 +63,8 @@ impl Job {
 struct Flight {
     slot: Arc<Slot>,
     job: Arc<Job>,
+    /// Whether it joined a job that was under way, whose stream may have passed it already.
+    joined: bool,
 }
 
 /// The flights of one blob.
@@ -85,7 +87,7 @@ impl Flights {
         // The leader's stream will come by; where it has passed already, it must end first.
         let job = self.leader.as_ref()?.0.clone();
         let slot = Arc::new(Slot::default());
-        self.map.insert(index, Flight { slot: slot.clone(), job: job.clone() });
+        self.map.insert(index, Flight { slot: slot.clone(), job: job.clone(), joined: true });
         Some((slot, job))
     }
 
@@ -118,7 +120,7 @@ impl Flights {
             unwanted: AtomicBool::new(false),
         });
         for index in run {
-            self.map.entry(index).or_insert_with(|| Flight { slot: Arc::default(), job: job.clone() });
+            self.map.entry(index).or_insert_with(|| Flight { slot: Arc::default(), job: job.clone(), joined: false });
         }
         self.jobs.push(job.clone());
         if self.rangeless && self.leader.is_none() {
@@ -175,8 +177,8 @@ impl Flights {
         }
     }
 
-    /// `job` is over: what has not landed lands as `asked` if the job asked for it, else as `other`; or it goes on
-    /// with the leader if there is another.
+    /// `job` is over: what has not landed lands as `asked` if the job was started for it, else as `other`; or it goes
+    /// on with the leader if there is another.
     pub(super) fn end(&mut self, job: &Arc<Job>, asked: &Landing, other: &Landing) {
         self.jobs.retain(|running| !Arc::ptr_eq(running, job));
         if self.leads(job) {
@@ -190,10 +192,11 @@ impl Flights {
             match &leader {
                 Some((leader, at)) if index > *at && flight.slot.landing().is_none() => {
                     flight.job = leader.clone();
+                    flight.joined = true;
                     true
                 }
                 _ => {
-                    let rest = if job.run.contains(&index) { asked } else { other };
+                    let rest = if flight.joined || !job.run.contains(&index) { other } else { asked };
                     let _ = flight.slot.0.set(rest.clone());
                     false
                 }
@@ -256,7 +259,13 @@ mod tests {
         let (late, _) = flights.find(7).expect("between landing and being noted");
         flights.done(7, &Bytes::new());
         assert_eq!(landed(&late), "bytes");
-        flights.end(&one, &Landing::Dropped, &Landing::Dropped);
+        let (passed, _) = flights.find(0).expect("the leader serves everybody");
+        flights.land(&one, 0, &Bytes::new());
+        flights.done(0, &Bytes::new());
+        let (again, _) = flights.find(0).expect("lost since, and asked for again");
+        let failed = Landing::Failed(Error::new(crate::error::Kind::Corrupt, "too short"));
+        flights.end(&one, &failed, &Landing::Dropped);
+        assert_eq!((landed(&passed), landed(&again)), ("bytes", "dropped"));
         assert!(flights.is_rangeless() && !flights.has(9));
         let next = flights.start(1..9, &remote());
         assert!(flights.leads(&next), "from now on there is one at a time");
