@@ -119,17 +119,16 @@ impl Plan {
         // Before any other thread is started.
         signals::listen(events.clone(), stage.clone())?;
         log::start(self.common.log_format, self.common.log_file.as_deref(), self.level)?;
-        let point = mountpoint::prepare(&self.point, self.options.nonempty).map_err(|error| match error.kind() {
-            // "In use" is no word of the remote's: to a script it is a plain failure.
-            Kind::Busy => error.as_kind(Kind::Io),
-            _ => error,
-        })?;
+        let point = mountpoint::prepare(&self.point, self.options.nonempty).map_err(in_use)?;
         let shown = point.to_string_lossy();
         let assembled = assemble(&self.source, &self.common, &shown)?;
         (assembled.ping)()?;
         let root = assembled.root.clone();
-        let mounted = stage
-            .mounting(|| fuse::mount(assembled.root, assembled.store, assembled.journal, &point, self.options.fuse))?;
+        let mounted = stage.mounting(|| {
+            // From the last look at the mountpoint until it is one: whoever else mounts there takes turns with us.
+            let _claim = mountpoint::claim(&point, self.options.nonempty).map_err(in_use)?;
+            fuse::mount(assembled.root, assembled.store, assembled.journal, &point, self.options.fuse)
+        })?;
         let unmounter = mounted.unmounter();
         if let Some(device) = mounted.device() {
             presence::show(device, unmounter.clone());
@@ -143,6 +142,11 @@ impl Plan {
         systemd::notify(&format!("READY=1\nMAINPID={}\nSTATUS={} at {shown}", std::process::id(), self.source));
         serve_until_end(events, &coming, &unmounter, mounted, root.as_ref())
     }
+}
+
+/// "In use" is no word of the remote's: to a script it is a plain failure.
+fn in_use(error: Error) -> Error {
+    if error.kind() == Kind::Busy { error.as_kind(Kind::Io) } else { error }
 }
 
 /// What the mount waits for.
