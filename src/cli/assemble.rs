@@ -100,9 +100,13 @@ impl Stack {
                 let (registry, remote) = wire.registry(host)?;
                 let tree = match repository {
                     Some(repository) => registry.rooted(repository),
-                    None => registry,
+                    None => registry.clone(),
                 };
-                let ping: Ping = Box::new(move || remote::Registry::ping(&remote));
+                let repository = repository.clone();
+                let ping: Ping = Box::new(move || {
+                    remote::Registry::ping(&remote)?;
+                    repository.iter().try_for_each(|repository| registry.find(repository))
+                });
                 Ok((tree, if self.options.offline { nothing } else { ping }))
             }
             Source::All => {
@@ -116,7 +120,7 @@ impl Stack {
                 // Its files are here: there is nothing to be offline from.
                 let options = tree::Options { offline: false, ..self.tree_options() };
                 let tree = Registry::new(layout, self.store.clone(), options);
-                Ok((tree.rooted(&layout::repository()?), nothing))
+                Ok((tree.alone(&layout::repository()?), nothing))
             }
         }
     }

@@ -129,6 +129,29 @@ impl Metadata {
         self.catalog.fresh(&self.lives).map(|fresh| fresh.value)
     }
 
+    /// The catalog as it was last read, if the registry then listed all it has.
+    pub(super) fn whole_catalog(&self) -> Option<Arc<Listing<Repository>>> {
+        self.catalog.peek().filter(|catalog| catalog.partial.is_none() && !self.options.offline)
+    }
+
+    /// Whether a repository that is not listed is there: one request, unless it is known. Registries that cannot tell
+    /// an unknown repository from an empty one answer an empty list for both: it is not there. One that is refused is.
+    pub(super) fn is_there(&self, repository: &Repository) -> Result<bool> {
+        match self.tags(repository) {
+            Ok(tags) => Ok(!tags.value.names.is_empty()),
+            Err(error) => match error.kind() {
+                Kind::NotFound | Kind::Unsupported | Kind::Invalid => Ok(false),
+                Kind::Denied | Kind::Forbidden => Ok(true),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Whether [`Metadata::is_there`] would be answered without asking.
+    pub(super) fn is_settled(&self, repository: &Repository) -> bool {
+        self.tags.fresh(repository, &self.lives).is_some() || self.tags.failure(repository, &self.lives).is_some()
+    }
+
     /// The tags of a repository. `NotFound` if it does not exist; one that is listed and has none is empty.
     pub(super) fn tags(&self, repository: &Repository) -> Result<Fresh<Arc<Listing<Tag>>>> {
         self.tags.get(repository, &self.lives, |_| {

@@ -1,14 +1,17 @@
 //! The root of a registry: namespaces and repositories, as deep as their names have components.
 //!
-//! Promises: whatever may be part of a repository's name is a directory, at no request, because no registry can tell
-//! that nothing begins so; what is listed is what the registry lists, or where it does not, what is known. A
-//! repository may hold others: `a` shows its tags beside `b` of `a/b`. On the Hub `ubuntu` is `library/ubuntu`.
+//! Promises: as long as it is not known that the registry lists all it has, whatever may be part of a repository's
+//! name is a directory, at no request, because nothing tells that no name begins so. Once the catalog was read, and
+//! whole, what it lists is a directory at no request, and any other name is asked for once, by its tags: only what has
+//! some is there. So below names that are not listed only repositories are walked through, no mere namespaces.
+//! What is listed is what the registry lists, or where it does not, what is known. A repository may hold others: `a`
+//! shows its tags beside `b` of `a/b`. On the Hub `ubuntu` is `library/ubuntu`.
 
 use super::content::dir_attr;
 use super::metadata::Metadata;
 use super::repository::{self, PARTS};
 use super::{Attr, Dir, Entry, Node, Options, not_found};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::name::{self, Repository};
 use crate::remote;
 use crate::source;
@@ -25,12 +28,33 @@ impl Registry {
     /// The tree over `remote`, with content through `store`. Asks for nothing yet.
     pub fn new(remote: Arc<dyn remote::Registry>, store: Arc<Store>, options: Options) -> Arc<Registry> {
         let metadata = Arc::new(Metadata::new(remote, store, options));
-        Arc::new(Registry(Folder { metadata, at: None, is_root: true }))
+        Arc::new(Registry(Folder { metadata, at: None, place: Place::Root }))
     }
 
     /// One repository of it as a directory. Repositories below it are found; those that are known are listed.
     pub fn rooted(&self, repository: &Repository) -> Arc<dyn Dir> {
-        Arc::new(Folder { metadata: self.0.metadata.clone(), at: Some(repository.clone()), is_root: true })
+        Arc::new(Folder { metadata: self.0.metadata.clone(), at: Some(repository.clone()), place: Place::Root })
+    }
+
+    /// The one repository that there is as a directory: nothing is below it.
+    pub fn alone(&self, repository: &Repository) -> Arc<dyn Dir> {
+        Arc::new(Folder { metadata: self.0.metadata.clone(), at: Some(repository.clone()), place: Place::Alone })
+    }
+
+    /// Asks whether `repository`, or one below it, is there. `NotFound` only if the registry says so of its tags and
+    /// lists all it has; a refusal says nothing.
+    pub fn find(&self, repository: &Repository) -> Result<()> {
+        let metadata = &self.0.metadata;
+        let own = source::official(metadata.name(), repository.clone())?;
+        if metadata.options.offline || metadata.is_there(&own)? {
+            return Ok(());
+        }
+        match metadata.repositories() {
+            Ok(listing) if listing.value.partial.is_none() && !begins(&listing.value, repository) => {
+                Err(absent(metadata, repository))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -63,8 +87,41 @@ struct Folder {
     metadata: Arc<Metadata>,
     /// The components so far; `None` at the top of a registry.
     at: Option<Repository>,
+    place: Place,
+}
+
+/// Where a directory stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
     /// Where the mount begins: a repository here is one that was asked for by name.
-    is_root: bool,
+    Root,
+    /// The same, and there is no other repository.
+    Alone,
+    /// Below one.
+    Below,
+}
+
+/// What the names are that a listing is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    /// All that the registry has.
+    Whole,
+    /// What it tells, and what is known.
+    Part,
+    /// What is known: the registry tells nothing to who has no credentials for it.
+    Refused,
+}
+
+/// Whether a listing has `at`, or anything below it.
+fn begins(listing: &remote::Listing<Repository>, at: &Repository) -> bool {
+    let below = format!("{at}/");
+    let from = listing.names.partition_point(|name| name.as_str() < below.as_str());
+    listing.names.binary_search(at).is_ok()
+        || listing.names.get(from).is_some_and(|name| name.as_str().starts_with(&below))
+}
+
+fn absent(metadata: &Metadata, at: &Repository) -> Error {
+    Error::new(Kind::NotFound, format!("{} has no repository {at}", metadata.name()))
 }
 
 impl Folder {
@@ -81,30 +138,41 @@ impl Folder {
     }
 
     fn folder(&self, at: Repository) -> Node {
-        Node::Dir(Arc::new(Folder { metadata: self.metadata.clone(), at: Some(at), is_root: false }))
+        Node::Dir(Arc::new(Folder { metadata: self.metadata.clone(), at: Some(at), place: Place::Below }))
     }
 
     /// The repositories that are listed here: of one that is mounted by itself only what needs no listing of all.
-    fn repositories(&self) -> Result<(Arc<remote::Listing<Repository>>, bool)> {
-        if self.is_root && self.at.is_some() {
-            let names = self.metadata.known.repositories();
-            let known = || Arc::new(remote::Listing { names, partial: None });
-            return Ok((self.metadata.catalog().unwrap_or_else(known), false));
+    fn repositories(&self) -> Result<(Arc<remote::Listing<Repository>>, Names)> {
+        let known = || Arc::new(remote::Listing { names: self.metadata.known.repositories(), partial: None });
+        match self.place {
+            Place::Alone => {
+                return Ok((Arc::new(remote::Listing { names: Vec::new(), partial: None }), Names::Part));
+            }
+            Place::Root if self.at.is_some() => {
+                return Ok((self.metadata.catalog().unwrap_or_else(known), Names::Part));
+            }
+            Place::Root | Place::Below => {}
         }
-        let listing = self.metadata.repositories()?.value;
-        let is_whole = listing.partial.is_none();
-        Ok((listing, is_whole))
+        match self.metadata.repositories() {
+            Ok(listing) if listing.value.partial.is_none() => Ok((listing.value, Names::Whole)),
+            Ok(listing) => Ok((listing.value, Names::Part)),
+            // What is found by its name may be open to all.
+            Err(error) if self.at.is_some() && matches!(error.kind(), Kind::Denied | Kind::Forbidden) => {
+                Ok((known(), Names::Refused))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether `at` is a repository, as far as a listing needs to know. A namespace of a registry that lists all it
     /// has is none; of anything else that is not known the tags are asked for, and a refusal counts as none, because
     /// registries refuse what does not exist.
-    fn is_repository(&self, at: &Repository, is_whole: bool, has_children: bool) -> Result<bool> {
-        if self.is_root || self.metadata.is_listed(at) {
+    fn is_repository(&self, at: &Repository, names: Names, has_children: bool) -> Result<bool> {
+        if self.place != Place::Below || self.metadata.is_listed(at) {
             return Ok(true);
         }
-        if is_whole && has_children {
-            return Ok(false);
+        if names == Names::Whole {
+            return if has_children { Ok(false) } else { self.metadata.is_there(at) };
         }
         if self.metadata.known.is_repository(at) {
             return Ok(true);
@@ -112,6 +180,7 @@ impl Folder {
         match self.metadata.tags(at) {
             Ok(tags) => Ok(!tags.value.names.is_empty()),
             Err(error) => match error.kind() {
+                Kind::Denied | Kind::Forbidden if names == Names::Refused && !has_children => Err(error),
                 Kind::NotFound | Kind::Denied | Kind::Forbidden | Kind::Unsupported | Kind::Invalid => {
                     log::debug!("{at} is shown as a namespace: {error}");
                     Ok(false)
@@ -119,6 +188,15 @@ impl Folder {
                 Kind::Unreachable if self.metadata.options.offline => Ok(false),
                 _ => Err(error),
             },
+        }
+    }
+
+    /// Whether something is at `at`, as the registry's whole catalog tells, if it was read; `None` if it has to be
+    /// asked for.
+    fn is_listed(&self, at: &Repository) -> Option<bool> {
+        match self.metadata.whole_catalog() {
+            Some(catalog) => begins(&catalog, at).then_some(true),
+            None => Some(true),
         }
     }
 }
@@ -129,7 +207,7 @@ impl Dir for Folder {
     }
 
     fn list(&self) -> Result<Vec<Entry>> {
-        let (repositories, is_whole) = self.repositories()?;
+        let (repositories, names) = self.repositories()?;
         let prefix = self.at.as_ref().map_or_else(String::new, |at| format!("{at}/"));
         let from = repositories.names.partition_point(|name| name.as_str() < prefix.as_str());
         let below = repositories.names.get(from..).unwrap_or_default().iter();
@@ -142,11 +220,13 @@ impl Dir for Folder {
                 nodes.insert(name::show_component(component), self.folder(self.below(component)?));
             }
         }
-        if let Some(own) = self.repository()?
-            && self.is_repository(&own, is_whole, !nodes.is_empty())?
-        {
-            for name in PARTS {
-                nodes.extend(repository::part(&self.metadata, &own, name).map(|node| (name.to_owned(), node)));
+        if let Some(own) = self.repository()? {
+            if self.is_repository(&own, names, !nodes.is_empty())? {
+                for name in PARTS {
+                    nodes.extend(repository::part(&self.metadata, &own, name).map(|node| (name.to_owned(), node)));
+                }
+            } else if names == Names::Whole && nodes.is_empty() {
+                return Err(absent(&self.metadata, &own));
             }
         }
         Ok(nodes.into_iter().map(|(name, node)| Entry { name: name.into(), node }).collect())
@@ -159,15 +239,28 @@ impl Dir for Folder {
             return Ok(node);
         }
         let component = name::parse_component(name).ok_or_else(|| not_found(name))?;
-        Ok(self.folder(self.below(component)?))
+        if self.place == Place::Alone {
+            return Err(not_found(name));
+        }
+        let at = self.below(component)?;
+        let is_there = match self.is_listed(&at) {
+            Some(is_there) => is_there,
+            None => self.metadata.is_there(&source::official(self.metadata.name(), at.clone())?)?,
+        };
+        if is_there { Ok(self.folder(at)) } else { Err(not_found(name)) }
     }
 
-    fn is_ready(&self, _name: &OsStr) -> bool {
-        true
+    fn is_ready(&self, name: &OsStr) -> bool {
+        let at = |name| Some(self.below(name::parse_component(name)?));
+        match at(name) {
+            _ if self.place == Place::Alone => true,
+            Some(Ok(at)) => self.is_listed(&at).is_some() || self.metadata.is_settled(&at),
+            Some(Err(_)) | None => true,
+        }
     }
 
     fn negative_ttl(&self) -> Duration {
-        self.metadata.ttl()
+        self.metadata.lives.negative
     }
 
     fn refresh(&self) {

@@ -3,6 +3,7 @@
 use crate::support::fake::{Auth, Fault, Options, Rule, Tokens, What};
 use crate::support::run::Ran;
 use crate::world::{BIG, World};
+use std::ffi::OsStr;
 use std::time::Duration;
 
 /// That it failed with this code, in one line that has all these words.
@@ -183,4 +184,17 @@ fn a_cache_that_cannot_be_written_is_no_failure() {
     let ran = world.run(["cat", "--cache-size", "0", &world.layer(1)]).ok();
     assert_eq!(ran.out.len() as u64, BIG);
     assert!(!world.path("home/.cache").exists());
+}
+
+#[test]
+fn a_repository_that_is_not_there_is_not_found() {
+    let world = World::new();
+    for command in ["ls", "tree"] {
+        let ran = world.run([command, &world.at("nope")]);
+        assert_eq!(ran.code, Some(3), "{command}: {}", ran.err);
+    }
+    let point = world.path("point");
+    std::fs::create_dir(&point).expect("a mountpoint");
+    let ran = world.run([OsStr::new("mount"), OsStr::new(&world.at("nope")), point.as_os_str()]);
+    assert!(ran.code != Some(0) && ran.err.contains("has no repository nope"), "{:?} {}", ran.code, ran.err);
 }

@@ -80,11 +80,91 @@ proptest! {
 fn a_name_that_may_begin_a_repository_is_an_empty_directory() {
     let memory = Memory::new();
     memory.tag("a/b", "v1", &memory.image("a/b", "", &[]));
+    memory.with(|state| state.unlistable = Some("it refuses".to_owned()));
     let root = tree(&memory);
     assert_eq!(ls(&root, "nothing/here").expect("ls"), [""; 0]);
     assert_eq!(ls(&root, "nothing/here/tags").expect_err("no such repository").kind(), Kind::NotFound);
     let long = vec!["a"; 200].join("/");
     assert_eq!(stat(&root, &long).map(|_| ()).expect_err("too long").kind(), Kind::NameTooLong);
+}
+
+#[test]
+fn what_a_whole_catalog_does_not_have_is_asked_for_once() {
+    let memory = Memory::new();
+    memory.tag("a/b", "v1", &memory.image("a/b", "", &[]));
+    let root = tree(&memory);
+    assert_eq!(ls(&root, "nothing/here").expect_err("not there").kind(), Kind::NotFound);
+    assert_eq!(memory.asked(), ["catalog", "tags nothing/here"]);
+    // Now that the catalog is known, what is listed costs nothing, what is not one question.
+    let Node::Dir(dir) = root.lookup("a".as_ref()).expect("listed") else { panic!("not a directory") };
+    assert!(root.is_ready("a".as_ref()) && dir.is_ready("b".as_ref()) && !dir.is_ready("c".as_ref()));
+    for path in ["a", "a/b", "a/b/tags"] {
+        stat(&root, path).map(|_| ()).expect(path);
+    }
+    assert!(memory.asked().is_empty());
+    for _ in 0..3 {
+        for absent in ["nope", "a/c", "a/b/c"] {
+            assert_eq!(stat(&root, absent).map(|_| ()).expect_err(absent).kind(), Kind::NotFound, "{absent}");
+        }
+    }
+    assert_eq!(memory.asked(), ["tags nope", "tags a/c", "tags a/b/c"]);
+    assert!(dir.is_ready("c".as_ref()) && dir.negative_ttl() <= std::time::Duration::from_secs(5));
+    // Absence from the catalog is no proof.
+    memory.tag("late", "v1", &memory.image("late", "", &[b"here"]));
+    memory.content("empty", |_| ());
+    assert_eq!(ls(&root, "late/tags").expect("it is asked"), ["v1"]);
+    assert_eq!(memory.asked(), ["tags late"], "the answer is the listing, too");
+    assert_eq!(stat(&root, "empty").map(|_| ()).expect_err("as ferro says").kind(), Kind::NotFound);
+    // What the registry will not or cannot tell is not that there is nothing.
+    memory.with(|state| state.failing = Some(Kind::Denied));
+    stat(&root, "secret").map(|_| ()).expect("refused");
+    memory.with(|state| state.failing = Some(Kind::Timeout));
+    assert_eq!(stat(&root, "slow").map(|_| ()).expect_err("dead").kind(), Kind::Timeout);
+}
+
+#[test]
+fn a_whole_catalog_decides_alone_what_is_listed() {
+    let memory = Memory::new();
+    for name in ["a", "gone/b"] {
+        memory.tag(name, "v1", &memory.image(name, "", &[]));
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    let first = tree_with(&memory, &store(Some(dir.path())), options());
+    for name in ["a", "gone/b"] {
+        assert_eq!(ls(&first, &format!("{name}/tags")).expect("ls"), ["v1"]);
+    }
+    assert_eq!(ls(&first, "").expect("ls"), ["a", "gone"]);
+    drop(first);
+    memory.with(|state| state.repositories.remove("gone/b"));
+    let root = tree_with(&memory, &store(Some(dir.path())), options());
+    assert_eq!(ls(&root, "").expect("ls"), ["a"]);
+    assert_eq!(stat(&root, "gone").map(|_| ()).expect_err("deleted").kind(), Kind::NotFound);
+    let fresh = tree_with(&memory, &store(Some(dir.path())), options());
+    assert_eq!(ls(&fresh, "gone/b").expect_err("deleted").kind(), Kind::NotFound);
+}
+
+#[test]
+fn a_repository_that_is_alone_has_none_below_it() {
+    let memory = Memory::new();
+    memory.tag("layout", "v1", &memory.image("layout", "", &[]));
+    let root = Registry::new(memory.clone(), store(None), options()).alone(&"layout".parse().expect("name"));
+    assert_eq!(ls(&root, "").expect("ls"), ["blobs", "manifests", "tags"]);
+    assert_eq!(ls(&root, "tags").expect("ls"), ["v1"]);
+    assert_eq!(stat(&root, "nope").map(|_| ()).expect_err("nothing").kind(), Kind::NotFound);
+}
+
+#[test]
+fn a_repository_that_is_mounted_by_itself_has_to_be_there() {
+    let memory = Memory::new();
+    memory.tag("a/b", "v1", &memory.image("a/b", "", &[]));
+    let find =
+        |name: &str| Registry::new(memory.clone(), store(None), options()).find(&name.parse().expect("repository"));
+    find("a/b").expect("a repository");
+    assert_eq!(memory.asked(), ["tags a/b"]);
+    find("a").expect("a namespace");
+    assert_eq!(find("b").expect_err("nothing").kind(), Kind::NotFound);
+    memory.with(|state| state.unlistable = Some("it refuses".to_owned()));
+    find("b").expect("who knows");
 }
 
 #[test]
