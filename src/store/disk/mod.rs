@@ -174,8 +174,11 @@ impl Disk {
     /// once at the start. Slow: it looks at every file.
     pub(super) fn tidy(&self) {
         loop {
+            let before = self.used.load(Ordering::Relaxed);
             let outcome = evict::shrink(&self.layout, self.limit, self.limit - self.limit / 16);
-            self.used.store(outcome.used, Ordering::Relaxed);
+            // What was written meanwhile may have been counted or not: rather twice than never.
+            let meanwhile = self.used.load(Ordering::Relaxed).saturating_sub(before);
+            self.used.store(outcome.used + meanwhile, Ordering::Relaxed);
             self.blobs.store(outcome.blobs, Ordering::Relaxed);
             self.parts.store(outcome.parts, Ordering::Relaxed);
             count(&self.journal.counters.evicted_bytes, outcome.evicted);
