@@ -30,6 +30,7 @@ mod systemd;
 mod tree;
 mod umount;
 mod version;
+mod watcher;
 
 pub use common::Common;
 
@@ -70,6 +71,9 @@ enum Command {
 /// The whole program.
 pub fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
+    if watcher::run(&arguments) {
+        return ExitCode::SUCCESS;
+    }
     let arguments = match fstab::read(&arguments) {
         Some(fstab::Call::Fake) => return ExitCode::SUCCESS,
         Some(fstab::Call::Mount(arguments)) => arguments,

@@ -3,7 +3,7 @@
 use super::assemble::assemble;
 use super::common::Common;
 use super::signals::{self, Asked, Stage};
-use super::{daemon, log, options, out, presence, systemd};
+use super::{daemon, log, options, out, presence, systemd, watcher};
 use crate::error::{Error, Kind, Result};
 use crate::fuse::{self, Unmounter, mountpoint};
 use crate::read_at::read_all;
@@ -133,10 +133,18 @@ impl Plan {
         if let Some(device) = mounted.device() {
             presence::show(device, unmounter.clone());
         }
-        if let Err(error) = ready() {
-            unmounter.detach()?;
-            return Err(error);
-        }
+        // Kept until this process ends.
+        let watched = match mounted.device() {
+            Some(device) if self.options.auto_unmount => watcher::start(&point, device).map(Some),
+            _ => Ok(None),
+        };
+        let _watched = match watched.and_then(|watched| ready().map(|()| watched)) {
+            Ok(watched) => watched,
+            Err(error) => {
+                unmounter.detach()?;
+                return Err(error);
+            }
+        };
         // Only now: who waited for the mount has no use for a line of log.
         ::log::info!("{} is mounted at {shown}", self.source);
         systemd::notify(&format!("READY=1\nMAINPID={}\nSTATUS={} at {shown}", std::process::id(), self.source));

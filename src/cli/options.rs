@@ -15,6 +15,8 @@ pub(super) struct MountOptions {
     pub(super) fuse: fuse::Options,
     /// Whether a directory with entries may be mounted over.
     pub(super) nonempty: bool,
+    /// Unmounted when the process of the mount ends, however it does.
+    pub(super) auto_unmount: bool,
     /// As `-d`.
     pub(super) debug: bool,
     /// What the user should know of what was given.
@@ -160,7 +162,7 @@ impl MountOptions {
         let flag = match name {
             "allow_other" => Some(&mut fuse.allow_other),
             "allow_root" => Some(&mut fuse.allow_root),
-            "auto_unmount" => Some(&mut fuse.auto_unmount),
+            "auto_unmount" => Some(&mut self.auto_unmount),
             "default_permissions" => Some(&mut fuse.default_permissions),
             "noexec" => Some(&mut fuse.noexec),
             "nonempty" => Some(&mut self.nonempty),

@@ -40,8 +40,6 @@ pub struct Options {
     pub allow_root: bool,
     /// The kernel checks the modes and owners that are shown.
     pub default_permissions: bool,
-    /// Unmounted when this process ends, however it does.
-    pub auto_unmount: bool,
     /// Nothing on it can be executed.
     pub noexec: bool,
     /// The owner shown for everything; otherwise the content's own, or the mounting user.

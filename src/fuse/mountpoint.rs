@@ -100,7 +100,7 @@ pub fn prepare(point: &Path, nonempty: bool) -> Result<PathBuf> {
 }
 
 /// Whether the process that served the mount is gone: the kernel answers ENOTCONN for it.
-fn is_dead(point: &Path) -> bool {
+pub fn is_dead(point: &Path) -> bool {
     // Not stat(2): that may be answered from what the kernel keeps of the root.
     matches!(nix::sys::statvfs::statvfs(point), Err(Errno::ENOTCONN | Errno::ECONNABORTED))
 }

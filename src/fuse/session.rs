@@ -92,11 +92,11 @@ pub fn mount(
 /// What options imply: where the kernel lets others in that only fuser keeps out again, what it keeps of names and
 /// attributes would be theirs to see.
 fn implied(mut options: Options) -> Options {
-    if !options.allow_other && (options.allow_root || options.auto_unmount) {
+    if !options.allow_other && options.allow_root {
         options.umask |= 0o077;
     }
     // A umask that hides something from others is meant, although only the kernel can enforce it.
-    let is_shared = options.allow_other || options.allow_root || options.auto_unmount;
+    let is_shared = options.allow_other || options.allow_root;
     options.default_permissions |= is_shared && options.umask != 0;
     options
 }
@@ -122,19 +122,10 @@ fn config(options: &Options) -> Result<Config> {
     let acl = match options {
         Options { allow_other: true, .. } => SessionACL::All,
         Options { allow_root: true, .. } => SessionACL::RootAndOwner,
-        // fuser wants others allowed for it, and then refuses all but root and the owner itself.
-        Options { auto_unmount: true, .. } => SessionACL::RootAndOwner,
         _ => SessionACL::Owner,
     };
-    if options.auto_unmount {
-        mount_options.push(MountOption::AutoUnmount);
-    }
     if acl != SessionACL::Owner && !geteuid().is_root() && !others_allowed() {
-        let option = match options {
-            Options { allow_other: true, .. } => "allow_other",
-            Options { allow_root: true, .. } => "allow_root",
-            _ => "auto_unmount",
-        };
+        let option = if options.allow_other { "allow_other" } else { "allow_root" };
         let what = format!("-o {option} needs the line \"user_allow_other\" in {FUSE_CONF}");
         return Err(Error::new(Kind::Forbidden, what));
     }

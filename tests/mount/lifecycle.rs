@@ -364,6 +364,47 @@ fn a_user_mounts_and_unmounts() {
 }
 
 #[test]
+fn auto_unmount_leaves_nothing_behind() {
+    fs::set_permissions("/dev/fuse", fs::Permissions::from_mode(0o666)).expect("open /dev/fuse to all");
+    for user in [0, NOBODY] {
+        let place = Place::new();
+        for name in ["mnt", "home"] {
+            std::os::unix::fs::chown(place.path(name), Some(user), Some(user)).expect("give away");
+        }
+        let mount = || {
+            let mut command = place.command(&["mount", "-o", "auto_unmount"]);
+            command.arg(place.source()).arg(place.point()).uid(user).gid(user).current_dir("/");
+            run_within(LIMIT, &mut command).ok();
+        };
+        let watchers = || {
+            let point = place.point();
+            let lines = fs::read_dir("/proc").expect("proc").flatten();
+            let lines = lines.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+            let is_one = |line: &Vec<u8>| {
+                let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+                words.get(1) == Some(&&b"watch-a-mount"[..]) && words.contains(&point.as_os_str().as_encoded_bytes())
+            };
+            lines.filter(is_one).count()
+        };
+        mount();
+        let mut other = command("cat");
+        other.arg(place.point().join("tags/v1/digest")).uid(NOBODY - user).gid(NOBODY - user);
+        assert!(user != 0 || run(&mut other).failed().err.contains("Permission denied"), "nobody else is let in");
+        assert_eq!(watchers(), 1);
+        run(command("kill").args(["-KILL", &place.daemon().expect("a process").to_string()])).ok();
+        wait_for("its unmounting", LIMIT, || (!is_mounted(&place.point())).then_some(()));
+        wait_for("the end of the watcher", LIMIT, || (watchers() == 0).then_some(()));
+
+        // What is unmounted and mounted anew is left alone.
+        mount();
+        place.umount(&[]).ok();
+        place.mount(&[]).ok();
+        wait_for("the end of the watcher", LIMIT, || (watchers() == 0).then_some(()));
+        assert!(place.point().join("tags").exists());
+    }
+}
+
+#[test]
 fn mount_of_util_linux_finds_us() {
     let place = Place::new();
     let helper = place.path("mount.regfs");

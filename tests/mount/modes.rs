@@ -1,15 +1,14 @@
 //! Who may mount, who may look, and what mounts leave behind.
 
 use crate::served::{self, NOBODY, Served};
+use crate::support::mount;
 use crate::support::run::{command, run};
-use crate::support::{mount, wait_for};
 use regfs::error::Kind;
 use regfs::fuse;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::time::Duration;
 
 /// Reads a file as `nobody`; the text, or what cat said.
 fn read_as_nobody(path: &Path) -> Result<String, String> {
@@ -80,7 +79,7 @@ fn a_user_who_may_not_let_others_in_is_told_so() {
         assert!(Served::as_nobody("allow_other").is_ok());
         return;
     }
-    for option in ["allow_other", "auto_unmount"] {
+    for option in ["allow_other", "allow_root"] {
         let said = Served::as_nobody(option).err().expect("refused");
         assert!(
             said.contains(option) && said.contains("user_allow_other") && said.contains("/etc/fuse.conf"),
@@ -113,16 +112,6 @@ fn a_killed_mount_is_taken_away_by_unmounting() {
     assert!(fuse::mounts::at(&point).expect("table").is_some_and(|mount| mount.is_ours()));
     fuse::unmount(&point, false).expect("unmount");
     assert!(!mount::is_mounted(&point));
-}
-
-#[test]
-fn auto_unmount_leaves_nothing_behind() {
-    let mut mount = Served::new("auto_unmount");
-    assert_eq!(fs::read(mount.path("small")).expect("read"), b"hello\n");
-    assert!(read_as_nobody(&mount.path("small")).expect_err("mine").contains("Permission denied"));
-    let point = mount.path("").canonicalize().expect("path");
-    mount.kill();
-    wait_for("fusermount3 to unmount", Duration::from_secs(10), || (!mount::is_mounted(&point)).then_some(()));
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn serve() {
         match name {
             "" => (),
             "allow_other" => options.allow_other = true,
-            "auto_unmount" => options.auto_unmount = true,
+            "allow_root" => options.allow_root = true,
             "default_permissions" => options.default_permissions = true,
             "uid" => options.uid = Some(number()),
             "gid" => options.gid = Some(number()),
