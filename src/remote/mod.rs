@@ -32,7 +32,8 @@ pub trait Registry: Send + Sync {
     /// Whether it is there and is a registry (`GET /v2/`). Refused credentials are `Denied`.
     fn ping(&self) -> Result<()>;
 
-    /// The repositories it lists. One that refuses to list gives an empty, partial listing, not an error.
+    /// The repositories it lists. One that refuses to list gives an empty, partial listing, not an error; one that
+    /// refuses whoever asks altogether, as [`Registry::ping`] tells, is `Denied`.
     fn repositories(&self) -> Result<Listing<Repository>>;
 
     /// The tags of a repository, without those that are not tags. `NotFound` if it does not exist.

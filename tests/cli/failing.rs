@@ -198,3 +198,23 @@ fn a_repository_that_is_not_there_is_not_found() {
     let ran = world.run([OsStr::new("mount"), OsStr::new(&world.at("nope")), point.as_os_str()]);
     assert!(ran.code != Some(0) && ran.err.contains("has no repository nope"), "{:?} {}", ran.code, ran.err);
 }
+
+#[test]
+fn listing_without_credentials_is_denied() {
+    let auth = Auth::Basic { user: "me".to_owned(), password: "secret".to_owned() };
+    let world = World::with(Options { auth, ..Options::default() });
+    fails(&world.run(["ls", &world.at("")]), 4, &["401", "regfs: ls: "]);
+    fails(&world.run(["ls", &world.at("team")]), 4, &["401"]);
+    assert_ne!(world.run(["ls", &world.at("team/app/tags")]).code, Some(0));
+}
+
+#[test]
+fn a_registry_that_refuses_its_catalog_to_all_lists_nothing_without_failing() {
+    // As the Hub: everything takes a token, everybody gets one, and the catalog is refused all the same.
+    let refused = Some((401, "UNAUTHORIZED".to_owned(), "authentication required".to_owned()));
+    let world =
+        World::with(Options { auth: Auth::Bearer(Tokens::default()), catalog_refused: refused, ..Options::default() });
+    assert_eq!(world.run(["ls", &world.at("")]).ok().text(), "");
+    assert_eq!(world.run(["ls", &world.at("team/app/tags")]).ok().text(), "v1\n");
+    assert_eq!(world.run(["ls", &world.at("")]).ok().text(), "team\n", "what is known now");
+}

@@ -40,6 +40,8 @@ impl Names {
 }
 
 /// The catalog. A registry that refuses it, or answers with something else, has an empty, partial one.
+///
+/// Where the registry as a whole is refused, for credentials that are missing or wrong, that is the error: `Denied`.
 pub(super) fn repositories(client: &Client) -> Result<Listing<Repository>> {
     let mut found = Names::default();
     let first = |size| format!("/v2/_catalog?n={size}");
@@ -47,6 +49,12 @@ pub(super) fn repositories(client: &Client) -> Result<Listing<Repository>> {
     let partial = match walked {
         Ok(partial) => partial.map(|why| format!("the catalog of {} is not whole: {why}", client.host.name())),
         Err(error) if pages::is_refusal(&error) => {
+            if matches!(error.kind(), Kind::Denied | Kind::Forbidden)
+                && let Err(refusal) = client.ping()
+                && matches!(refusal.kind(), Kind::Denied | Kind::Forbidden)
+            {
+                return Err(refusal.context(format!("list repositories of {}", client.host.name())));
+            }
             Some(format!("{} does not list its repositories: {error}", client.host.name()))
         }
         Err(error) => return Err(error.context(format!("list repositories of {}", client.host.name()))),
