@@ -1,15 +1,18 @@
 //! The body of an answer: chunks with a watchdog, decoded where the server compressed it unasked, capped.
 //!
-//! Promises: no call waits longer than the timeout without a byte; a body that ends before its length is an error,
-//! never a short success. Does not know how to resume: who reads asks again from where it got.
+//! Promises: no call waits longer than the timeout without a byte, nor for a drip of them; a body that ends before its
+//! length is an error, never a short success. Does not know how to resume: who reads asks again from where it got.
 
+use super::host;
 use super::http::Http;
 use super::inflate::{self, Inflate};
+use super::pace::Pace;
 use super::wire::{self, Reply};
 use crate::error::{Error, Kind, Result};
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
@@ -28,13 +31,16 @@ pub struct Answer {
 struct Body {
     reply: Reply,
     inflate: Option<Inflate>,
+    pace: Pace,
+    /// When the question was put.
+    asked: Instant,
     /// Held until the body ends: bodies count against the host's bound.
     _permit: OwnedSemaphorePermit,
 }
 
 impl Answer {
     /// Takes over a reply. A 416 has no body here: docker-registry lies about its length (item 54).
-    pub(super) fn new(http: Arc<Http>, reply: Reply, permit: OwnedSemaphorePermit) -> Result<Answer> {
+    pub(super) fn new(http: Arc<Http>, reply: Reply, permit: OwnedSemaphorePermit, asked: Instant) -> Result<Answer> {
         let status = reply.status();
         let mut headers = reply.headers().clone();
         let url = reply.response.url().clone();
@@ -51,7 +57,8 @@ impl Answer {
             headers.remove(CONTENT_ENCODING);
             headers.remove(CONTENT_LENGTH);
         }
-        let body = (status != 416).then_some(Body { reply, inflate, _permit: permit });
+        let pace = Pace::new(http.config.timeout);
+        let body = (status != 416).then_some(Body { reply, inflate, pace, asked, _permit: permit });
         Ok(Answer { status, headers, url, http, body })
     }
 
@@ -66,8 +73,8 @@ impl Answer {
         }
     }
 
-    /// The next part of the body; `None` at its end. `Timeout` after the timeout without a byte, `Unreachable`
-    /// where the connection breaks or ends early; after an error there is nothing more.
+    /// The next part of the body; `None` at its end. `Timeout` after the timeout without a byte, or with a
+    /// few only; `Io` where the connection breaks or ends early; after an error there is nothing more.
     pub fn chunk(&mut self) -> Result<Option<Bytes>> {
         let Some(body) = &mut self.body else { return Ok(None) };
         loop {
@@ -76,12 +83,14 @@ impl Answer {
             {
                 return Ok(Some(decoded));
             }
-            let wait = self.http.config.timeout;
+            let (patience, begun) = (body.pace.patience(body.asked.elapsed()), Instant::now());
             let next =
-                self.http.runtime.block_on(async { tokio::time::timeout(wait, body.reply.response.chunk()).await });
+                self.http.runtime.block_on(async { tokio::time::timeout(patience, body.reply.response.chunk()).await });
+            let waited = begun.elapsed();
             let result = match next {
                 Ok(Ok(Some(chunk))) => {
                     body.reply.record.received(chunk.len());
+                    body.pace.came(chunk.len(), waited);
                     match &mut body.inflate {
                         Some(inflate) => {
                             inflate.feed(chunk);
@@ -98,10 +107,11 @@ impl Answer {
                     let cause = wire::last_cause(&error);
                     body.reply.record.failed(&format!("the body broke off: {cause}"));
                     let words = format!("{}: the body broke off: {cause}", body.reply.record.words());
-                    Err(Error::new(Kind::Unreachable, words))
+                    // The host was reached: what it promised did not come.
+                    Err(Error::new(Kind::Io, words))
                 }
                 Err(_) => {
-                    let stalled = format!("no byte in {}", wire::seconds(wait));
+                    let Some(stalled) = body.pace.give_up(waited, body.asked.elapsed()) else { continue };
                     body.reply.record.failed(&stalled);
                     Err(Error::new(Kind::Timeout, format!("{}: {stalled}", body.reply.record.words())))
                 }
@@ -111,9 +121,11 @@ impl Answer {
         }
     }
 
-    /// The whole body, decoded if the server compressed it; `TooBig` over `limit` bytes.
+    /// The whole body, decoded if the server compressed it; `TooBig` over `limit` bytes. The timeout counts from the
+    /// question on, and gets longer only by what comes.
     pub fn bytes(mut self, limit: u64) -> Result<Bytes> {
-        let Some(body) = &self.body else { return Ok(Bytes::new()) };
+        let Some(body) = &mut self.body else { return Ok(Bytes::new()) };
+        body.pace.end(self.http.config.timeout + host::GRACE);
         let words = body.reply.record.words();
         let too_big = || Error::new(Kind::TooBig, format!("{words}: the answer is over the limit of {limit} bytes"));
         let length = self.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());

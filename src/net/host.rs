@@ -28,7 +28,7 @@ const MAX_METADATA: usize = 16;
 /// How long a peer may take to show whether it speaks TLS.
 const PROBE: Duration = Duration::from_secs(3);
 /// What is left for the other endpoints, or to say what was wrong, when the last one has used up its time.
-const GRACE: Duration = Duration::from_secs(1);
+pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// One registry host with its credentials, mirrors and tokens. Cheap to clone.
 #[derive(Clone)]
@@ -88,6 +88,11 @@ impl Host {
         &self.state.named.name
     }
 
+    /// The time without progress after which a request is given up.
+    pub fn timeout(&self) -> Duration {
+        self.http.config.timeout
+    }
+
     /// Sends it: mirrors in order, then the host itself; credentials, the 401 dance, redirects, retries by kind and
     /// deadlines are done here. 2xx and 304 are answers, and those that `accept` lists (404, 405, 416); every
     /// other status is an error whose kind is that of protocols.md 1.11 and whose words are the server's.
@@ -104,7 +109,8 @@ impl Host {
         if !matches!(ask.method, Method::GET | Method::HEAD) {
             return Err(Error::new(Kind::Unsupported, format!("{} is not sent", ask.method)));
         }
-        let deadline = Instant::now() + self.http.config.timeout;
+        let asked = Instant::now();
+        let deadline = asked + self.http.config.timeout;
         let question = Question { ask, accept, deadline };
         let bounded = async {
             match tokio::time::timeout_at(deadline + GRACE, self.put(&question)).await {
@@ -114,7 +120,7 @@ impl Host {
         };
         let (reply, permit) = self.http.runtime.block_on(bounded)?;
         self.http.warn(self.name(), &reply);
-        Answer::new(Arc::clone(&self.http), reply, permit)
+        Answer::new(Arc::clone(&self.http), reply, permit, asked.into_std())
     }
 
     fn in_vain(&self, ask: &Ask<'_>) -> String {

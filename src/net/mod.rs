@@ -7,9 +7,9 @@
 //!   (`auth`, `challenge`, `token`, [`credentials`]), and goes where blobs were found before (`targets`).
 //! - `courier` follows redirects (`redirect`), and `wire` sends one request by one deadline over a pooled `client`
 //!   ([`tls`]); `record` tells the journal.
-//! - `answer` is the body, `failure` what a refusal means.
+//! - `answer` is the body, which has to keep a `pace`, `failure` what a refusal means.
 //!
-//! Promises: every call ends within the timeout plus the time that bytes keep coming; no secret leaves for another
+//! Promises: every call ends within the timeout plus the time that bytes keep coming at a pace worth waiting for; no secret leaves for another
 //! origin than its own, or into words. Knows nothing of manifests, blobs or files.
 
 pub mod credentials;
@@ -33,6 +33,7 @@ mod host;
 mod inflate;
 mod memory;
 mod origin;
+mod pace;
 mod probe;
 mod proxies;
 mod record;

@@ -187,6 +187,10 @@ async fn read(key: &TokenKey, courier: &Courier<'_>, reply: Reply) -> Result<Tok
     let bad = |why: &str| Error::new(Kind::Protocol, format!("get a token from {}: {why}", origin::shown(&key.realm)));
     let received = Instant::now();
     let body = reply.drain(MAX_ANSWER + 1, courier.left()).await;
+    if courier.left().is_zero() {
+        let words = format!("get a token from {}: no whole answer in time", origin::shown(&key.realm));
+        return Err(Error::new(Kind::Timeout, words));
+    }
     if body.len() as u64 > MAX_ANSWER {
         return Err(bad(&format!("the answer is over the limit of {MAX_ANSWER} bytes")));
     }

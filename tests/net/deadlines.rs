@@ -1,7 +1,7 @@
 //! Nothing waits for ever: silence, stuck bodies, many readers; and what the journal knows meanwhile.
 
 use crate::kit::{self, body, get, range};
-use crate::support::http::{Reply, Server};
+use crate::support::http::{Length, Reply, Server};
 use regfs::error::Kind;
 use regfs::net::http::Config;
 use std::time::{Duration, Instant};
@@ -149,4 +149,43 @@ fn senseless_timeouts_are_bounded() {
     body(&host, "/v2/x").expect("an answer");
     let host = kit::host_with(Config { timeout: Duration::ZERO, ..kit::config() }, &server);
     assert_eq!(get(&host, "/v2/x").err().expect("no time").kind(), Kind::Timeout);
+}
+
+#[test]
+fn a_byte_now_and_then_holds_nobody_up() {
+    let server = Server::start(|request| {
+        let reply = Reply::ok(vec![b' '; 4000]).drip(1, Duration::from_millis(100));
+        if request.path.contains("tags") { reply.length(Length::Chunked) } else { reply }
+    });
+    let host = kit::host_with(hasty(), &server);
+    let start = Instant::now();
+    let error = body(&host, "/v2/lib/x/tags/list").expect_err("a drip");
+    assert_eq!(error.kind(), Kind::Timeout);
+    assert!(error.to_string().contains("only ") && error.to_string().contains(" bytes in "), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    let start = Instant::now();
+    let mut answer = range(&host, "/v2/lib/x/blobs/sha256:0", 0, 4000).expect("a head");
+    let error = loop {
+        match answer.chunk() {
+            Ok(chunk) => assert!(chunk.is_some(), "it does not end"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), Kind::Timeout);
+    assert!(error.to_string().contains(" bytes in 0.9 s"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_slow_line_is_waited_for() {
+    // 8 KiB/s, for three times the timeout.
+    let server = Server::start(|_| Reply::ok(vec![b' '; 24_000]).drip(800, Duration::from_millis(100)));
+    let host = kit::host_with(hasty(), &server);
+    assert_eq!(body(&host, "/v2/lib/x/tags/list").expect("slow").len(), 24_000);
+    let mut answer = range(&host, "/v2/lib/x/blobs/sha256:0", 0, 24_000).expect("a head");
+    let mut got = 0;
+    while let Some(chunk) = answer.chunk().expect("slow") {
+        got += chunk.len();
+    }
+    assert_eq!(got, 24_000);
 }

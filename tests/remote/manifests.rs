@@ -172,7 +172,7 @@ fn answers_that_break_off_or_come_compressed() {
     assert_eq!(by_tag(&client).expect("asked again").bytes, TEXT);
     fake.heal();
     fake.fault(Rule::on(What::Manifest, Fault::Cut(5, Cut::Fin)));
-    assert_eq!(by_tag(&client).expect_err("always").kind(), Kind::Unreachable);
+    assert_eq!(by_tag(&client).expect_err("always").kind(), Kind::Io);
     fake.heal();
     fake.fault(Rule::on(What::Manifest, Fault::Gzip));
     assert_eq!(by_tag(&client).expect("decoded").bytes, TEXT);
