@@ -68,8 +68,15 @@ fn listings_that_never_end_are_ended() {
     let fake = paging(Paging::Endless, 1000);
     fake.repository("a");
     let listed = connect(&fake.host()).repositories().expect("catalog");
-    assert_eq!(listed.names.len(), 500_000);
-    assert!(listed.partial.expect("not whole").contains("500000"));
+    assert_eq!(listed.names.len(), 200_000);
+    assert!(listed.partial.expect("not whole").contains("200000 names, the limit"));
+
+    // Tags that are left out would be taken for tags that are not there.
+    let digest = fake.manifest("a", "application/x", "{}");
+    fake.tag("a", "v1", &digest);
+    let error = connect(&fake.host()).tags(&repository("a")).expect_err("endless");
+    assert_eq!(error.kind(), Kind::TooBig);
+    assert!(error.to_string().contains("200000 names, the limit"), "{error}");
 }
 
 #[test]

@@ -11,13 +11,13 @@ use serde::Deserialize;
 use std::collections::HashSet;
 
 /// The most names of one listing.
-const MAX_NAMES: usize = 500_000;
+const MAX_NAMES: usize = 200_000;
 
-/// A page of either listing; `null` and a missing list are as good as empty.
+/// A page of either listing; `null` and a missing list are as good as empty, and what is no text names nothing.
 #[derive(Deserialize)]
 struct Page {
     #[serde(alias = "repositories")]
-    tags: Option<Vec<String>>,
+    tags: Option<Vec<serde_json::Value>>,
 }
 
 /// The names of a listing, as they came, each once.
@@ -30,8 +30,9 @@ impl Names {
             .map_err(|error| Error::with(Kind::Protocol, "the answer is not a list of names", error))?;
         let before = self.0.len();
         for name in page.tags.unwrap_or_default() {
+            let serde_json::Value::String(name) = name else { continue };
             if self.0.len() >= MAX_NAMES {
-                return Ok(Took::Full(format!("only {MAX_NAMES} names are listed")));
+                return Ok(Took::Full(format!("it goes on after {MAX_NAMES} names, the limit")));
             }
             self.0.insert(name);
         }
@@ -47,7 +48,13 @@ pub(super) fn repositories(client: &Client) -> Result<Listing<Repository>> {
     let first = |size| format!("/v2/_catalog?n={size}");
     let walked = pages::walk(client, What::Catalog, &HeaderMap::new(), &[], first, |page| found.take(&page.bytes));
     let partial = match walked {
-        Ok(partial) => partial.map(|why| format!("the catalog of {} is not whole: {why}", client.host.name())),
+        Ok(cut) => cut.map(|cut| {
+            let why = format!("the catalog of {} is not whole: {}", client.host.name(), cut.why);
+            if cut.endless {
+                log::warn!("{why}");
+            }
+            why
+        }),
         Err(error) if pages::is_refusal(&error) => {
             if matches!(error.kind(), Kind::Denied | Kind::Forbidden)
                 && let Err(refusal) = client.ping()
@@ -62,14 +69,19 @@ pub(super) fn repositories(client: &Client) -> Result<Listing<Repository>> {
     Ok(names::repositories(found.0, partial))
 }
 
-/// The tags of `repository`.
+/// The tags of `repository`. `TooBig` where they do not end.
 pub(super) fn tags(client: &Client, repository: &Repository) -> Result<Listing<Tag>> {
     let mut found = Names::default();
     let what = What::List { repository };
     let first = |size| format!("/v2/{repository}/tags/list?n={size}");
-    let partial = pages::walk(client, what, &HeaderMap::new(), &[], first, |page| found.take(&page.bytes))
-        .map_err(|error| error.context(format!("list tags of {}/{repository}", client.host.name())))?
-        .map(|why| format!("the tags of {}/{repository} are not whole: {why}", client.host.name()));
+    let say = |error: Error| error.context(format!("list tags of {}/{repository}", client.host.name()));
+    let cut = pages::walk(client, what, &HeaderMap::new(), &[], first, |page| found.take(&page.bytes)).map_err(say)?;
+    let partial = match cut {
+        Some(cut) if cut.endless => {
+            return Err(say(Error::new(Kind::TooBig, format!("the listing does not end: {}", cut.why))));
+        }
+        cut => cut.map(|cut| format!("the tags of {}/{repository} are not whole: {}", client.host.name(), cut.why)),
+    };
     Ok(names::tags(found.0, partial))
 }
 
@@ -85,11 +97,12 @@ mod tests {
             (r#"{"name":"x"}"#, 0),
             (r#"{"repositories":["a/b"]}"#, 1),
             (r#"{"repositories":[],"next":"x"}"#, 0),
+            (r#"{"tags":["a",1,null,{"b":2},"c"]}"#, 2),
         ] {
             let mut names = Names::default();
             assert!(matches!(names.take(body.as_bytes()), Ok(Took::New(new)) if new == count), "{body}");
         }
-        for bad in ["", "<html>", "[]", r#"{"tags":[1]}"#, r#"{"tags":{"a":1}}"#] {
+        for bad in ["", "<html>", "[]", r#"{"tags":{"a":1}}"#] {
             assert_eq!(Names::default().take(bad.as_bytes()).err().expect(bad).kind(), Kind::Protocol, "{bad}");
         }
     }

@@ -59,7 +59,12 @@ fn by_api(client: &Client, repository: &Repository, digest: &Digest) -> Result<O
         Ok(Took::New(found.len() - before))
     });
     match walked {
-        Ok(_) => Ok(spoken.then_some(found)),
+        Ok(cut) => {
+            if let Some(cut) = cut {
+                log::warn!("the referrers of {}/{repository}@{digest} are not whole: {}", client.host.name(), cut.why);
+            }
+            Ok(spoken.then_some(found))
+        }
         Err(error) if is_absent(error.kind()) => Ok(None),
         Err(error) => Err(error),
     }
