@@ -5,12 +5,14 @@
 
 use super::env::Env;
 use super::mirrors::{ClientFiles, Endpoint};
+use super::pinned::Pinned;
 use super::proxies::Proxies;
 use super::tls::{self, Pem, Trust};
 use super::unchecked::Unchecked;
 use crate::error::{Error, Kind, Result};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Proxy};
+use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -90,15 +92,31 @@ fn secure(env: &Env, trust: &Trust, check: bool) -> Result<ClientConfig> {
     let bad = |error: rustls::Error| Error::with(Kind::Io, "set up TLS", error);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let algorithms = provider.signature_verification_algorithms;
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(bad)?;
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(bad)?;
     let builder = if check {
         let mut roots = RootCertStore::empty();
-        for Pem { path, bytes } in tls::system_authorities(env)?.iter().chain(&trust.authorities) {
+        let system = tls::system_authorities(env)?;
+        for Pem { path, bytes } in system.iter().chain(&trust.authorities) {
             let (added, _) =
                 roots.add_parsable_certificates(CertificateDer::pem_slice_iter(bytes).filter_map(Result::ok));
             log::debug!("{added} certificate authorities from {}", path.display());
         }
-        builder.with_root_certificates(roots)
+        let named = if tls::names_authorities(env) { &system[..] } else { &[] };
+        let own: Vec<_> = named
+            .iter()
+            .chain(&trust.authorities)
+            .flat_map(|pem| CertificateDer::pem_slice_iter(&pem.bytes).filter_map(Result::ok))
+            .collect();
+        if own.is_empty() || roots.is_empty() {
+            builder.with_root_certificates(roots)
+        } else {
+            let strict = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+                .build()
+                .map_err(|error| Error::with(Kind::Io, "set up TLS", error))?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Pinned { strict, own }))
+        }
     } else {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(algorithms)))
     };

@@ -34,6 +34,7 @@ mod inflate;
 mod memory;
 mod origin;
 mod pace;
+mod pinned;
 mod probe;
 mod proxies;
 mod record;

@@ -89,7 +89,7 @@ pub fn system_authorities(env: &Env) -> Result<Vec<Pem>> {
             }
         }
     }
-    if env.var("SSL_CERT_FILE").is_some() || env.var("SSL_CERT_DIR").is_some() {
+    if names_authorities(env) {
         return Ok(found);
     }
     for path in BUNDLES.iter().filter_map(|path| env.system_path(path)) {
@@ -98,6 +98,11 @@ pub fn system_authorities(env: &Env) -> Result<Vec<Pem>> {
         }
     }
     Ok(found)
+}
+
+/// Whether the user's own variables name the authorities, rather than the system.
+pub(super) fn names_authorities(env: &Env) -> bool {
+    env.var("SSL_CERT_FILE").is_some() || env.var("SSL_CERT_DIR").is_some()
 }
 
 /// The hosts that have a directory of certificates, as the directories spell them.

@@ -4,6 +4,7 @@
 
 use super::inflate;
 use super::origin;
+use super::pinned;
 use super::record::Record;
 use crate::error::{Error, Kind};
 use crate::journal::Journal;
@@ -221,12 +222,40 @@ fn tls_fault(tls: &rustls::Error, host: &str, say: impl Fn(Kind, String) -> Erro
                 format!("the certificate of {host} is for another name ({bad})")
             }
             Bad::Revoked => format!("the certificate of {host} is revoked"),
-            other => format!("the certificate of {host} does not hold ({other}): {mend}"),
+            other => format!("the certificate of {host} does not hold ({}): {mend}", flaw(other)),
         },
-        rustls::Error::AlertReceived(alert) => format!("{host} ends the TLS handshake: {alert:?}"),
+        rustls::Error::AlertReceived(alert) => {
+            format!("{host} ends the TLS handshake ({})", spaced(&format!("{alert:?}")))
+        }
         other => format!("TLS with {host} fails: {other}"),
     };
     Fault::last(say(Kind::Unreachable, words))
+}
+
+/// What is wrong with a certificate, where there is nothing to say of how to mend it.
+fn flaw(bad: &rustls::CertificateError) -> &'static str {
+    use rustls::CertificateError as Bad;
+    match bad {
+        Bad::BadEncoding => "it is malformed",
+        Bad::BadSignature => "its signature is wrong",
+        Bad::UnhandledCriticalExtension => "it demands a check that is not known here",
+        Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. } => "it is not for servers",
+        Bad::Other(why) if why.0.to_string() == pinned::CA_AS_SERVER => "it is an authority's, not a server's",
+        Bad::Other(why) if why.0.to_string() == "UnsupportedCertVersion" => "it is of an old version",
+        _ => "it cannot be checked",
+    }
+}
+
+/// `HandshakeFailure` as people write it.
+fn spaced(name: &str) -> String {
+    let mut words = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.push(c.to_ascii_lowercase());
+    }
+    words
 }
 
 #[cfg(test)]
@@ -242,7 +271,7 @@ mod tests {
             (CertificateError::Expired, "has expired"),
             (CertificateError::NotValidYet, "is the clock right?"),
             (CertificateError::NotValidForName, "for another name"),
-            (CertificateError::BadSignature, "does not hold"),
+            (CertificateError::BadSignature, "does not hold (its signature is wrong)"),
         ] {
             let fault = tls_fault(&rustls::Error::InvalidCertificate(bad), "r:5000", say);
             assert!(fault.error.to_string().contains(words), "{}", fault.error);
@@ -250,6 +279,13 @@ mod tests {
         }
         let plain = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
         assert!(tls_fault(&plain, "r", say).no_tls);
+    }
+
+    #[test]
+    fn alerts_are_said_in_words() {
+        let say = |kind, words| Error::new(kind, words);
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure);
+        assert!(tls_fault(&alert, "r", say).error.to_string().ends_with("(handshake failure)"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::{config, get, host};
 use crate::setup::Setup;
 use crate::support::http::{Reply, Server};
+use crate::support::run::{command, run};
 use crate::support::servers::{Authority, Nginx};
 use regfs::error::Kind;
 use regfs::net::http::Http;
@@ -68,6 +69,45 @@ fn an_authority_is_taken_from_wherever_users_put_it() {
     let setup = Setup::new();
     setup.write(&places[0], read(Authority::new().ca()));
     assert!(outcome(&setup, &url).expect_err("the wrong authority").contains("certificate"));
+}
+
+/// A front whose certificate vouches for itself, as `openssl req -x509` makes them; and the certificate.
+fn self_signed(to: &str, name: &str) -> (Nginx, String) {
+    let authority = Authority::new();
+    let (cert, key) = (authority.server().0, authority.server().1);
+    run(command("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=registry", "-addext", &format!("subjectAltName=IP:{name}")])
+        .args(["-out".as_ref(), cert.as_os_str(), "-keyout".as_ref(), key.as_os_str()]))
+    .ok();
+    let text = read(cert);
+    (Nginx::tls(to, &authority), text)
+}
+
+#[test]
+fn a_certificate_that_vouches_for_itself_is_trusted_where_the_user_says_so() {
+    let registry = registry();
+    let (front, certificate) = self_signed(&registry.host(), "127.0.0.1");
+    let (name, url) = (front.host(), format!("https://{}", front.host()));
+    let words = outcome(&Setup::new(), &url).expect_err("nobody vouches for it");
+    assert!(!words.contains("CaUsed") && !words.contains("Other"), "{words}");
+    let setup = Setup::new();
+    setup.write(&format!("root/etc/docker/certs.d/{name}/ca.crt"), &certificate);
+    assert_eq!(outcome(&setup, &url).as_deref(), Ok("registry"));
+    let mut setup = Setup::new();
+    let file = setup.write("own.pem", &certificate);
+    setup.set("SSL_CERT_FILE", file);
+    assert_eq!(outcome(&setup, &url).as_deref(), Ok("registry"));
+
+    // Another's, though as self-made, does not help; and the name is still checked.
+    let (other, theirs) = self_signed(&registry.host(), "192.0.2.1");
+    let setup = Setup::new();
+    setup.write(&format!("root/etc/docker/certs.d/{name}/ca.crt"), &theirs);
+    outcome(&setup, &url).expect_err("another's");
+    let setup = Setup::new();
+    setup.write(&format!("root/etc/docker/certs.d/{}/ca.crt", other.host()), &theirs);
+    let words = outcome(&setup, &format!("https://{}", other.host())).expect_err("another name");
+    assert!(words.contains("for another name"), "{words}");
 }
 
 #[test]
