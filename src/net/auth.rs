@@ -266,24 +266,24 @@ impl Auth {
     /// What the user has for this endpoint and repository. Looked up once per host where no file has paths as keys: a
     /// helper is not run for every repository.
     async fn credential(&self, asked: &Asked<'_>) -> Result<Option<Arc<Credential>>> {
-        let found = self.find(asked.endpoint.host(), None).await?;
+        let found = self.find(asked, None).await?;
         match asked.repository() {
-            Some(repository) if found.differs => {
-                Ok(self.find(asked.endpoint.host(), Some(repository)).await?.credential)
-            }
+            Some(repository) if found.differs => Ok(self.find(asked, Some(repository)).await?.credential),
             _ => Ok(found.credential),
         }
     }
 
-    async fn find(&self, host: String, repository: Option<String>) -> Result<Found> {
-        let key = (host, repository);
+    async fn find(&self, asked: &Asked<'_>, repository: Option<String>) -> Result<Found> {
+        let key = (asked.endpoint.host(), repository);
+        // A helper is ended when nobody waits for it any more.
+        let by = Some(asked.courier.deadline.into_std());
         let env = Arc::clone(&self.env);
         let look = || async {
             let (host, repository) = key.clone();
             // Reads files and may run a helper: not on a thread that drives sockets.
             let look_up = move || {
                 let differs = credentials::differ_by_repository(&env, &host);
-                credentials::lookup(&env, &host, repository.as_deref()).map(|credential| (credential, differs))
+                credentials::lookup_by(&env, &host, repository.as_deref(), by).map(|credential| (credential, differs))
             };
             let (credential, differs) = tokio::task::spawn_blocking(look_up)
                 .await
@@ -311,7 +311,10 @@ fn realm_of(asked: &Asked<'_>, realm: &str) -> Result<Url, Refused> {
     match url.scheme() {
         "https" => Ok(url),
         "http" if asked.courier.clear || near => Ok(url),
-        _ => Err(Refused::Hint(format!("its realm {} is not https (--insecure allows that)", origin::shown(&url)))),
+        "http" => {
+            Err(Refused::Hint(format!("its realm {} is not https (--insecure allows that)", origin::shown(&url))))
+        }
+        _ => Err(Refused::Hint(format!("its realm {} is no http(s) URL", origin::shown(&url)))),
     }
 }
 

@@ -139,6 +139,16 @@ fn a_realm_in_clear_elsewhere_gets_nothing() {
 }
 
 #[test]
+fn a_realm_that_is_a_file_is_said_to_be_one() {
+    let server = Server::start(|_| Reply::new(401).header("WWW-Authenticate", "Bearer realm=\"file:///etc/passwd\""));
+    let (_machine, host) = logged_in(&server, basic("me", "p"));
+    let error = ping(&host).err().expect("refused");
+    assert_eq!(error.kind(), Kind::Denied);
+    assert!(error.to_string().contains("is no http(s) URL"), "{error}");
+    assert!(!error.to_string().contains("--insecure"), "{error}");
+}
+
+#[test]
 fn item_32_a_catalog_that_takes_basic_only() {
     let server = Server::start(|request: &Request| match (request.path.as_str(), request.basic()) {
         ("/v2/_catalog", Some(_)) => Reply::ok("list"),

@@ -129,6 +129,7 @@ fn item_25_what_is_wrong_with_a_helper_is_told() {
     setup.write("home/.docker/config.json", r#"{"credsStore": "bad"}"#);
     let error = failure(&setup, "r.io");
     assert_eq!(error.to_string(), "credentials of r.io: credential helper bad: docker-credential-bad is not in $PATH");
+    assert_eq!(error.kind(), Kind::Denied, "what was asked for may well be there");
 
     setup.helper("bad", "echo gpg: decryption failed: no secret key; exit 2");
     let words = failure(&setup, "r.io").to_string();

@@ -1,6 +1,6 @@
 //! Credential helpers: `docker-credential-<name> get`, the host on its input, JSON on its output.
 //!
-//! Promises: a helper has [`HELPER_DEADLINE`], after which it and its children are killed; its answer is bounded and
+//! Promises: a helper has [`HELPER_DEADLINE`], or as long as somebody waits for it, after which it and its children are killed; its answer is bounded and
 //! kept in memory only; an error names the helper and, where it said why in words, says that; never a secret.
 //! Protocol: github.com/docker/docker-credential-helpers, "Development".
 
@@ -9,6 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::name::escape;
 use crate::net::env::Env;
 use crate::net::hostname;
+use crate::net::wire::seconds;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -41,18 +42,22 @@ struct Answer {
     secret: String,
 }
 
-/// Asks the helper `name` for `host` (a normal name); `None` if it has nothing.
+/// Asks the helper `name` for `host` (a normal name), until `by` at the latest; `None` if it has nothing.
 ///
 /// # Errors
 /// The helper is not installed, fails, takes too long, or answers something else.
-pub(super) fn get(env: &Env, name: &str, host: &str) -> Result<Option<Secret>> {
+pub(super) fn get(env: &Env, name: &str, host: &str, by: Option<Instant>) -> Result<Option<Secret>> {
+    let deadline = || {
+        let left = by.map(|by| by.saturating_duration_since(Instant::now()));
+        left.unwrap_or(HELPER_DEADLINE).min(HELPER_DEADLINE)
+    };
     if host != hostname::HUB {
-        return ask(env, name, host, HELPER_DEADLINE);
+        return ask(env, name, host, deadline());
     }
     // docker stores the Hub under its own key, podman under the name.
-    match ask(env, name, hostname::HUB_KEY, HELPER_DEADLINE)? {
+    match ask(env, name, hostname::HUB_KEY, deadline())? {
         Some(secret) => Ok(Some(secret)),
-        None => ask(env, name, hostname::HUB, HELPER_DEADLINE),
+        None => ask(env, name, hostname::HUB, deadline()),
     }
 }
 
@@ -65,7 +70,7 @@ fn ask(env: &Env, name: &str, server: &str, deadline: Duration) -> Result<Option
         return Err(fail(Kind::Invalid, "not a name of a helper".to_owned()));
     }
     let program = find_program(env, &format!("docker-credential-{name}"))
-        .ok_or_else(|| fail(Kind::NotFound, format!("docker-credential-{name} is not in $PATH")))?;
+        .ok_or_else(|| fail(Kind::Denied, format!("docker-credential-{name} is not in $PATH")))?;
 
     // Files in memory rather than pipes: nothing to pump, and a grandchild that keeps them open holds nobody up.
     let mut input = memory("regfs-helper-input").map_err(io)?;
@@ -88,7 +93,8 @@ fn ask(env: &Env, name: &str, server: &str, deadline: Duration) -> Result<Option
         Ok(Ended::Exited(status)) => status,
         Ok(Ended::Late) => {
             kill(&mut child);
-            return Err(fail(Kind::Timeout, format!("no answer for {server} in {} s", deadline.as_secs_f32())));
+            let why = format!("docker-credential-{name} gave no answer for {server} in {}", seconds(deadline));
+            return Err(fail(Kind::Timeout, why));
         }
         Ok(Ended::TooMuch) => {
             kill(&mut child);

@@ -18,6 +18,7 @@ use crate::error::Result;
 use auth_file::AuthFile;
 use places::Place;
 use std::fmt;
+use std::time::Instant;
 
 pub use helper::HELPER_DEADLINE;
 pub use known::known_hosts;
@@ -75,17 +76,27 @@ impl fmt::Debug for Secret {
 /// A file that is there but unreadable or malformed (registries.conf too), a helper that is missing, fails, or says
 /// nonsense.
 pub fn lookup(env: &Env, host: &str, repository: Option<&str>) -> Result<Option<Credential>> {
+    lookup_by(env, host, repository, None)
+}
+
+/// The same for somebody who waits until `by`: a helper does not outlive that.
+pub(super) fn lookup_by(
+    env: &Env,
+    host: &str,
+    repository: Option<&str>,
+    by: Option<Instant>,
+) -> Result<Option<Credential>> {
     let host = hostname::normal(host);
     let mirrors = Mirrors::load(env)?;
     let helpers = mirrors.credential_helpers();
     if helpers.is_empty() {
-        return lookup_in_files(env, &host, repository);
+        return lookup_in_files(env, &host, repository, by);
     }
     let mut failed = None;
     for name in helpers {
         let found = match name.as_str() {
-            FILES => lookup_in_files(env, &host, repository),
-            name => ask(env, name, &host),
+            FILES => lookup_in_files(env, &host, repository, by),
+            name => ask(env, name, &host, by),
         };
         match found {
             Ok(Some(credential)) => return Ok(Some(credential)),
@@ -97,10 +108,10 @@ pub fn lookup(env: &Env, host: &str, repository: Option<&str>) -> Result<Option<
     failed.map_or(Ok(None), Err)
 }
 
-fn lookup_in_files(env: &Env, host: &str, repository: Option<&str>) -> Result<Option<Credential>> {
+fn lookup_in_files(env: &Env, host: &str, repository: Option<&str>, by: Option<Instant>) -> Result<Option<Credential>> {
     for place in places::places(env) {
         let Some(file) = AuthFile::load(&place)? else { continue };
-        if let Some(found) = lookup_in(env, &place, &file, host, repository)? {
+        if let Some(found) = lookup_in(env, &place, &file, host, repository, by)? {
             return Ok(Some(found));
         }
     }
@@ -108,8 +119,9 @@ fn lookup_in_files(env: &Env, host: &str, repository: Option<&str>) -> Result<Op
 }
 
 /// What a helper has for the host.
-fn ask(env: &Env, name: &str, host: &str) -> Result<Option<Credential>> {
-    let secret = helper::get(env, name, host).map_err(|error| error.context(format_args!("credentials of {host}")))?;
+fn ask(env: &Env, name: &str, host: &str, by: Option<Instant>) -> Result<Option<Credential>> {
+    let secret =
+        helper::get(env, name, host, by).map_err(|error| error.context(format_args!("credentials of {host}")))?;
     Ok(secret.map(|secret| Credential { secret, source: format!("helper {name}") }))
 }
 
@@ -127,9 +139,10 @@ fn lookup_in(
     file: &AuthFile,
     host: &str,
     repository: Option<&str>,
+    by: Option<Instant>,
 ) -> Result<Option<Credential>> {
     for name in [file.helper_of(host), file.store()].into_iter().flatten() {
-        if let Some(found) = ask(env, name, host)? {
+        if let Some(found) = ask(env, name, host, by)? {
             return Ok(Some(found));
         }
     }

@@ -1,15 +1,16 @@
 //! Logins at work: what is in the user's files and helpers gets the user in, and what is wrong with it is told
 //! (protocols.md items 15 and 20 to 25).
 
-use super::{ask, get, host};
+use super::{ask, config, get, host};
 use crate::setup::{Setup, auth};
 use crate::support::fake::{Auth, Options, Registry, Tokens, What as Asked};
 use crate::support::http::{Reply, Request, Server};
 use crate::support::servers::docker::DockerAuth;
 use crate::support::servers::{Docker, DockerRegistry, TokenServer};
 use regfs::error::Kind;
-use regfs::net::http::What;
+use regfs::net::http::{Http, What};
 use std::fs;
+use std::time::{Duration, Instant};
 
 /// A server that wants a user, any user, and answers with its name.
 fn guarded() -> Server {
@@ -146,4 +147,25 @@ fn what_is_wrong_with_a_login_is_told_only_where_one_is_needed() {
     let error = get(&host(&setup, &url(&private.host())), "a", "tags/list").expect_err("refused");
     assert_eq!(error.kind(), Kind::Denied);
     assert!(error.to_string().contains("docker login"), "{error}");
+}
+
+#[test]
+fn a_helper_that_hangs_does_not_outlive_the_request() {
+    let private = guarded();
+    let setup = Setup::new();
+    let pids = setup.path("pids");
+    setup.write("home/.docker/config.json", r#"{"credsStore": "slow"}"#);
+    setup.helper("slow", &format!("sleep 300 & echo $$ $! > {}; wait", pids.display()));
+    let mut config = config(&setup);
+    config.timeout = Duration::from_secs(2);
+    let host = Http::new(config).expect("a wire").host(&url(&private.host())).expect("a host");
+    let start = Instant::now();
+    let error = get(&host, "a", "tags/list").expect_err("no answer");
+    assert_eq!(error.kind(), Kind::Timeout);
+    assert!(error.to_string().contains("docker-credential-slow gave no answer"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    let lives = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"));
+    for pid in fs::read_to_string(pids).expect("pids").split_whitespace() {
+        crate::support::wait_for("the helper's end", Duration::from_secs(3), || (!lives(pid)).then_some(()));
+    }
 }
