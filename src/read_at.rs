@@ -46,6 +46,11 @@ pub trait ReadAt: Send + Sync {
         Ok(())
     }
 
+    /// Whom it asks, in words that are the same for whatever asks the same place: a host and a repository.
+    fn origin(&self) -> String {
+        String::new()
+    }
+
     /// A plain file that holds exactly these bytes, all checked, if there is one: frontends may hand it to the kernel.
     fn backing(&self) -> Option<Arc<std::fs::File>> {
         None

@@ -24,6 +24,11 @@ use std::time::Duration;
 /// Threads that read the device. They never wait, so a few are plenty.
 const THREADS: usize = 4;
 
+/// Threads that have the kernel forget the files of one blob, and how long the answers to its readers are held back
+/// for that.
+const FORGETTERS: usize = 16;
+const FORGETTING: Duration = Duration::from_millis(200);
+
 /// The configuration in which unprivileged users are allowed `allow_other`.
 const FUSE_CONF: &str = "/etc/fuse.conf";
 
@@ -168,7 +173,12 @@ fn refused(mountpoint: &Path, error: std::io::Error) -> Error {
     Error::new(kind, format!("{what}: {words}"))
 }
 
-/// Drops what the kernel keeps of a blob whose digest turned out not to match.
+/// Drops what the kernel keeps of a blob whose digest turned out not to match, as far as that can be done before its
+/// readers are told.
+///
+/// The kernel goes through the pages of a file in order, and waits at one that a read is under way for: at the end of
+/// the file as a rule, where those reads are that wait for the verdict, and which is answered only when this returns.
+/// What lies behind such a page is dropped right after that answer.
 fn hear_of_poison(core: &Arc<Core>, notifier: Notifier) {
     let known: Weak<Core> = Arc::downgrade(core);
     core.store.on_poison(Box::new(move |digest: &Digest| {
@@ -177,18 +187,24 @@ fn hear_of_poison(core: &Arc<Core>, notifier: Notifier) {
             Node::File(file) => file.digest().as_ref() == Some(digest),
             _ => false,
         });
-        let notifier = notifier.clone();
-        // The kernel waits for reads of these pages that are under way, perhaps on the very thread that calls this.
-        let told = std::thread::Builder::new().name("regfs-poison".into()).spawn(move || {
-            for ino in inodes {
-                if let Err(error) = notifier.inval_inode(INodeNo(ino), 0, 0) {
-                    log::warn!("the kernel keeps pages of a blob that is wrong: {error}");
+        let (done, dones) = mpsc::channel();
+        for inodes in inodes.chunks(inodes.len().div_ceil(FORGETTERS).max(1)) {
+            let (notifier, inodes, done) = (notifier.clone(), inodes.to_vec(), done.clone());
+            let told = std::thread::Builder::new().name("regfs-poison".into()).spawn(move || {
+                for ino in inodes {
+                    if let Err(error) = notifier.inval_inode(INodeNo(ino), 0, 0) {
+                        log::warn!("the kernel keeps pages of a blob that is wrong: {error}");
+                    }
                 }
+                drop(done);
+            });
+            if let Err(error) = told {
+                log::warn!("the kernel keeps pages of a blob that is wrong: {error}");
             }
-        });
-        if let Err(error) = told {
-            log::warn!("the kernel keeps pages of a blob that is wrong: {error}");
         }
+        drop(done);
+        // Ends when all are through, or when some of them have to wait for readers.
+        let _: Result<(), _> = dones.recv_timeout(FORGETTING);
     }));
 }
 

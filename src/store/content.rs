@@ -35,6 +35,8 @@ pub(super) struct Content {
     handles: AtomicUsize,
     /// The last span that somebody read.
     pub(super) reader: AtomicU32,
+    /// The one origin that it is fetched from, if it is a try at a digest that did not match before.
+    pub(super) probation: Option<String>,
 }
 
 /// What is known of the spans.
@@ -77,7 +79,8 @@ impl State {
 }
 
 impl Content {
-    pub(super) fn new(store: &Arc<Store>, digest: &Digest, size: u64) -> Result<Content> {
+    /// Nothing of it is here yet. `probation` is the origin it is tried from, where the digest did not match before.
+    pub(super) fn new(store: &Arc<Store>, digest: &Digest, size: u64, probation: Option<String>) -> Result<Content> {
         let count = unit::count(size);
         Ok(Content {
             store: store.clone(),
@@ -91,6 +94,7 @@ impl Content {
             load: Mutex::new(()),
             handles: AtomicUsize::new(0),
             reader: AtomicU32::new(0),
+            probation,
         })
     }
 
@@ -153,7 +157,7 @@ impl Content {
             return Ok(());
         }
         if let Some(disk) = &self.store.disk {
-            match found(disk, &self.digest, self.size) {
+            match found(disk, &self.digest, self.size, self.probation.is_none()) {
                 Ok(found) => self.adopt(found?),
                 Err(error) => disk.failed("open the cache", &error),
             }
@@ -209,7 +213,7 @@ impl Content {
         if self.lock().published || !disk.layout.blob(&self.digest).exists() {
             return false;
         }
-        let Ok(Ok(found)) = found(disk, &self.digest, self.size) else { return false };
+        let Ok(Ok(found)) = found(disk, &self.digest, self.size, false) else { return false };
         let Some(proved) = found.whole.as_ref().filter(|_| matches!(found.data.origin, Origin::Blob)) else {
             return false;
         };
@@ -250,7 +254,8 @@ struct Found {
     checked: bool,
 }
 
-fn found(disk: &Disk, digest: &Digest, size: u64) -> io::Result<Result<Found>> {
+/// Finds what is on disk; a part that is unproved only if `parts`, an unnamed file otherwise.
+fn found(disk: &Disk, digest: &Digest, size: u64, parts: bool) -> io::Result<Result<Found>> {
     let layout = &disk.layout;
     let other_size = |is: u64| {
         Error::new(Kind::Corrupt, format!("read blob {digest}: it has {is} bytes, not the {size} that were promised"))
@@ -278,7 +283,10 @@ fn found(disk: &Disk, digest: &Digest, size: u64) -> io::Result<Result<Found>> {
     {
         return Ok(Err(other_size(table.size)));
     }
-    let (data, present) = Data::part(layout, digest, size)?;
+    let (data, present) = match parts {
+        true => Data::part(layout, digest, size)?,
+        false => (Data::unnamed(layout)?, vec![ABSENT; unit::count(size) as usize]),
+    };
     if matches!(data.origin, Origin::Part { .. }) && present.iter().all(|sum| *sum == ABSENT) {
         disk.begun(table::place(unit::count(size)));
     }

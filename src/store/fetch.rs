@@ -140,10 +140,11 @@ impl Content {
 
     /// Takes a span that came: checks what can be checked, tells who waits, keeps it.
     fn arrived(self: &Arc<Content>, job: &Arc<Job>, index: u32, bytes: Bytes) -> Result<()> {
-        self.check_poison()?;
         count(&self.store.journal.counters.remote_bytes, bytes.len() as u64);
         let sum = table::sum(&bytes);
         let mut state = self.lock();
+        // Under the lock: whoever condemns it takes the lock after saying so, and empties memory after that.
+        self.check_poison()?;
         // Once proved or hashed, a span can be nothing else.
         let settled = state.whole || state.hash.has_taken(index);
         if settled && state.sums[index as usize] != sum {
@@ -151,7 +152,9 @@ impl Content {
                 format!("read blob {}: the remote now sends other bytes at {}", self.digest, u64::from(index) * SPAN);
             return Err(Error::new(Kind::Corrupt, why));
         }
-        self.store.memory.insert(self.key(index), bytes.clone());
+        if state.whole || self.probation.is_none() {
+            self.store.memory.insert(self.key(index), bytes.clone());
+        }
         state.flights.land(job, index, &bytes);
         let (data, new) = (state.data.clone(), !state.have.has(index));
         drop(state);

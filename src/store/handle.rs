@@ -1,11 +1,11 @@
 //! An open blob with a read position of its own, from which it reads ahead.
 
+use super::State;
 use super::ahead::Ahead;
 use super::blob::Blob;
 use super::content::Content;
 use super::flight::Job;
 use super::memory::Key;
-use super::{State, Verify};
 use crate::error::Result;
 use crate::journal::count;
 use crate::read_at::ReadAt;
@@ -51,9 +51,9 @@ impl Handle {
             let pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner).is_some();
             return pinned || self.blob.store.memory.has(&Key::whole(&self.blob.digest));
         }
-        self.content.get().is_some_and(|content| {
-            content.check_poison().is_ok() && content.serves(self.blob.store.verify) && content.is_ready(span)
-        })
+        self.content
+            .get()
+            .is_some_and(|content| content.check_poison().is_ok() && content.serves() && content.is_ready(span))
     }
 
     /// How far the blob is here and verified.
@@ -65,11 +65,32 @@ impl Handle {
         if let Some(content) = self.content.get() {
             return Ok(content);
         }
-        let content = self.blob.store.content(&self.blob.digest, self.blob.size)?;
+        let Blob { store, digest, size, remote } = &*self.blob;
+        let content = store.content(digest, *size, remote)?;
+        if content.probation.is_some() {
+            // Only one that passes is kept: after one that does not, another try may be made.
+            content.enter();
+            let passed = content.complete(remote);
+            content.leave();
+            passed?;
+        }
         Ok(self.content.get_or_init(|| {
             content.enter();
             content
         }))
+    }
+
+    fn read_large(&self, buf: &mut [u8], span: Span) -> Result<()> {
+        let content = self.content()?;
+        content.load()?;
+        if content.is_strict() {
+            content.complete(&self.blob.remote)?;
+        }
+        let sequential = self.look_ahead(content, span);
+        content.fill(buf, span, &self.blob.remote, sequential)?;
+        // Not only at the end: a kernel that reads ahead asks out of order, and whichever read is the last to be
+        // answered tells of a mismatch.
+        content.await_verdict()
     }
 
     fn small(&self) -> Result<Bytes> {
@@ -123,27 +144,22 @@ impl ReadAt for Handle {
         }
         let buf = &mut buf[..span.len() as usize];
         if self.blob.is_small() {
-            self.blob.store.check_poison(&self.blob.digest)?;
             let bytes = self.small()?;
             buf.copy_from_slice(&bytes[span.start as usize..span.end as usize]);
             count(&self.blob.store.journal.counters.memory_bytes, span.len());
             return Ok(buf.len());
         }
-        let content = self.content()?;
-        content.load()?;
-        if self.blob.store.verify == Verify::Strict {
-            content.complete(&self.blob.remote)?;
+        let read = self.read_large(buf, span);
+        if read.is_err() {
+            // It may be a mismatch: nobody learns of it before caches further up do.
+            self.blob.store.poisons.await_told(&self.blob.digest);
         }
-        let sequential = self.look_ahead(content, span);
-        content.fill(buf, span, &self.blob.remote, sequential)?;
-        // Not only at the end: a kernel that reads ahead asks out of order, and whichever read is the last to be
-        // answered tells of a mismatch.
-        content.await_verdict()?;
-        Ok(buf.len())
+        read.map(|()| buf.len())
     }
 
     fn backing(&self) -> Option<Arc<File>> {
-        if self.blob.is_small() {
+        let is_untried = self.content.get().is_none() && self.blob.store.poisons.is_known(&self.blob.digest);
+        if self.blob.is_small() || is_untried {
             return None;
         }
         let content = self.content().ok()?;

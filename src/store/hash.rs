@@ -4,7 +4,6 @@
 //! behind; what came in an earlier run, or out of order, is read from the file once all of it is there. One thread
 //! hashes a blob at a time, never the one that fetches.
 
-use super::Verify;
 use super::content::{Content, State};
 use super::disk::layout::Layout;
 use super::disk::part::{Data, Origin};
@@ -13,6 +12,7 @@ use super::disk::table::{self, ABSENT, Sum, Table};
 use super::unit::{self, SPAN};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
+use crate::journal::count;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -148,9 +148,7 @@ impl Content {
         let complete = state.have.len() == self.count;
         let due = match state.whole {
             true => complete,
-            false => {
-                complete || state.fresh.has(next) || self.store.verify == Verify::Strict || self.is_all_here(state)
-            }
+            false => complete || state.fresh.has(next) || self.is_strict() || self.is_all_here(state),
         };
         match &state.data {
             Some(data) if state.have.has(next) && due => Step::Disk(data.clone(), state.sums[next as usize]),
@@ -206,6 +204,9 @@ impl Content {
                 state.whole = true;
                 self.store.prove(&self.digest, self.size, &state.sums);
                 drop(state);
+                if self.probation.is_some() {
+                    self.store.absolve(self);
+                }
                 self.changed.notify_all();
                 self.keep(&proof);
             }
@@ -259,9 +260,12 @@ impl Content {
 
     /// Drops everything: the digest does not match. What may have been served makes the digest poison.
     fn condemn(self: &Arc<Content>, error: Error) {
-        if self.store.verify == Verify::Lazy {
+        if let Some(origin) = &self.probation {
+            return self.fail_try(origin, error);
+        }
+        if !self.is_strict() {
             // Before anything is dropped: whoever finds it gone learns why.
-            self.store.mark_poison(&self.digest, &error);
+            self.store.poisons.mark(&self.digest);
             let _ = self.poison.set(error.clone());
         }
         let mut state = self.lock();
@@ -283,11 +287,22 @@ impl Content {
         }
         self.store.memory.forget(&self.digest);
         self.store.disprove(&self.digest);
-        match self.store.verify {
-            Verify::Lazy => self.store.tell_poison(&self.digest, &error),
+        if self.is_strict() {
             // Nothing of it was served: the next read may try again, from the disk on.
-            Verify::Strict => self.loaded.store(false, std::sync::atomic::Ordering::Release),
+            self.loaded.store(false, std::sync::atomic::Ordering::Release);
+        } else {
+            self.store.tell_poison(&self.digest, &error);
         }
+        self.changed.notify_all();
+    }
+
+    /// A try at a digest that did not match before: it is this content alone that is done with, for nobody had
+    /// anything of it.
+    fn fail_try(&self, origin: &str, error: Error) {
+        self.store.poisons.failed(&self.digest, self.size, origin, &error);
+        count(&self.store.journal.counters.poisoned, 1);
+        let _ = self.poison.set(error);
+        self.lock().flights.call_off();
         self.changed.notify_all();
     }
 }

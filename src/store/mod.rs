@@ -22,6 +22,7 @@ mod hash;
 mod known;
 pub mod maintain;
 mod memory;
+mod poison;
 mod pool;
 mod read;
 mod small;
@@ -37,6 +38,7 @@ use self::disk::publish::Proof;
 use self::disk::table::Sum;
 use self::disk::{Disk, part};
 use self::memory::{Key, Memory};
+use self::poison::Poisons;
 use self::pool::Pool;
 use self::small::Smalls;
 use crate::digest::Digest;
@@ -64,7 +66,8 @@ const MAX_FACTS: usize = 1024;
 /// When bytes may be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Verify {
-    /// While the first pass streams; a mismatch at its end makes the digest poison.
+    /// While the first pass streams; a mismatch at its end makes the digest poison: what is open of it is refused from
+    /// then on, and it is strict for whoever opens it anew.
     #[default]
     Lazy,
     /// After the whole blob was fetched and hashed.
@@ -113,7 +116,7 @@ pub enum State {
     Partial,
     /// All that is served of it was checked against the digest, or against checks made when the digest matched.
     Verified,
-    /// The digest did not match: nothing is served.
+    /// The digest did not match, and has not since: nothing is served before a try that is hashed whole.
     Poisoned,
 }
 
@@ -135,7 +138,7 @@ pub struct Store {
     contents: Mutex<HashMap<(Digest, u64), Weak<Content>>>,
     smalls: Smalls,
     pinned: AtomicU64,
-    poisoned: Mutex<HashMap<Digest, Error>>,
+    poisons: Poisons,
     hooks: Mutex<Vec<Hook>>,
     facts: Mutex<HashMap<String, Vec<u8>>>,
     proofs: Mutex<LruCache<Digest, Proved>>,
@@ -165,7 +168,7 @@ impl Store {
             contents: Mutex::default(),
             smalls: Smalls::default(),
             pinned: AtomicU64::new(0),
-            poisoned: Mutex::default(),
+            poisons: Poisons::default(),
             hooks: Mutex::default(),
             facts: Mutex::default(),
             proofs: Mutex::new(LruCache::new(MAX_PROOFS)),
@@ -175,8 +178,7 @@ impl Store {
         Ok(store)
     }
 
-    /// A blob: no request, no disk. `Corrupt` at once if the digest is poisoned; `Unsupported` if the algorithm is
-    /// unknown; `TooBig` over [`MAX_BLOB`].
+    /// A blob: no request, no disk. `Unsupported` if the algorithm is unknown; `TooBig` over [`MAX_BLOB`].
     pub fn blob(self: &Arc<Store>, digest: &Digest, size: u64, remote: Arc<dyn ReadAt>) -> Result<Arc<Blob>> {
         if !digest.is_supported() {
             let why = format!("read blob {digest}: the digest algorithm \"{}\" is not known here", digest.algorithm());
@@ -186,7 +188,6 @@ impl Store {
             let why = format!("read blob {digest}: {size} bytes are over the limit of {MAX_BLOB}");
             return Err(Error::new(Kind::TooBig, why));
         }
-        self.check_poison(digest)?;
         Ok(Arc::new(Blob { store: self.clone(), digest: digest.clone(), size, remote }))
     }
 
@@ -215,7 +216,7 @@ impl Store {
 
     /// How far a blob is here. May look at the disk.
     pub fn state(&self, digest: &Digest) -> State {
-        if self.check_poison(digest).is_err() {
+        if self.poisons.is_poisoned(digest) {
             return State::Poisoned;
         }
         if self.memory.has(&Key::whole(digest)) {
@@ -292,7 +293,7 @@ impl Store {
     }
 
     /// Has `hook` called with each digest whose bytes were served and turned out wrong, so that caches further up
-    /// can drop them. Called on a thread of the store, with no lock held.
+    /// can drop them. Called on a thread of the store, with no lock held; readers are told when it returns.
     pub fn on_poison(&self, hook: Box<dyn Fn(&Digest) + Send + Sync>) {
         self.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook.into());
     }
@@ -329,21 +330,19 @@ impl Store {
         ahead::MAX_WINDOW.min(self.memory.budget() / 2)
     }
 
-    fn check_poison(&self, digest: &Digest) -> Result<()> {
-        let poisoned = self.poisoned.lock().unwrap_or_else(PoisonError::into_inner);
-        poisoned.get(digest).map_or(Ok(()), |error| Err(error.clone()))
-    }
-
-    /// From now on, nothing of `digest` is served.
-    fn mark_poison(&self, digest: &Digest, error: &Error) {
-        self.poisoned.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.clone(), error.clone());
-    }
-
     /// Tells everybody that `digest` is poison.
     fn tell_poison(&self, digest: &Digest, error: &Error) {
         count(&self.journal.counters.poisoned, 1);
         self.journal.failed(digest.as_str(), error);
         self.invalidate(digest);
+        self.poisons.told(digest);
+    }
+
+    /// `content`, which was on probation, is what its digest names: it serves everybody.
+    fn absolve(&self, content: &Arc<Content>) {
+        self.poisons.lift(&content.digest);
+        let key = (content.digest.clone(), content.size);
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::downgrade(content));
     }
 
     /// What was served of `digest` may be wrong: drops it here and further up.
@@ -353,15 +352,39 @@ impl Store {
         hooks.iter().for_each(|hook| hook(digest));
     }
 
-    /// The open content of a large blob.
-    fn content(self: &Arc<Store>, digest: &Digest, size: u64) -> Result<Arc<Content>> {
-        self.check_poison(digest)?;
+    /// The open content of a large blob; one on probation, for `remote` alone, if its digest did not match before.
+    fn content(self: &Arc<Store>, digest: &Digest, size: u64, remote: &Arc<dyn ReadAt>) -> Result<Arc<Content>> {
+        if !self.poisons.await_told(digest) {
+            let content = self.shared(digest, size)?;
+            // Marking comes first, so that what was found out meanwhile is seen here.
+            if !self.poisons.await_told(digest) {
+                return Ok(content);
+            }
+        }
+        let open = self.open_contents(digest).into_iter();
+        let mut sound = open.filter(|open| open.size == size && open.check_poison().is_ok() && open.is_verified());
+        if let Some(content) = sound.next() {
+            return Ok(content);
+        }
+        self.poisons.attempt(self, digest, size, remote).or_else(|error| {
+            // What this remote does not have right may be on disk by now.
+            let content = Arc::new(Content::new(self, digest, size, Some(remote.origin()))?);
+            content.load()?;
+            if !content.is_verified() {
+                return Err(error);
+            }
+            self.absolve(&content);
+            Ok(content)
+        })
+    }
+
+    fn shared(self: &Arc<Store>, digest: &Digest, size: u64) -> Result<Arc<Content>> {
         let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (digest.clone(), size);
         if let Some(content) = contents.get(&key).and_then(Weak::upgrade) {
             return Ok(content);
         }
-        let content = Arc::new(Content::new(self, digest, size)?);
+        let content = Arc::new(Content::new(self, digest, size, None)?);
         contents.retain(|_, content| content.strong_count() > 0);
         contents.insert(key, Arc::downgrade(&content));
         Ok(content)

@@ -180,7 +180,6 @@ impl Content {
                 match self.edge(data, first, &first_sum) {
                     Some(bytes) => {
                         served += copy(first, &bytes, buf, span);
-                        self.store.memory.insert(self.key(first), bytes);
                         if sequential {
                             self.store.memory.demote(&self.key(first));
                         }
@@ -221,7 +220,13 @@ impl Content {
             return None;
         }
         self.found_right(&[index]);
-        Some(buffer.freeze())
+        let bytes = buffer.freeze();
+        let _state = self.lock();
+        // Under the lock: memory is emptied after a content was condemned, not filled.
+        if self.check_poison().is_ok() {
+            self.store.memory.insert(self.key(index), bytes.clone());
+        }
+        Some(bytes)
     }
 
     /// Tells the kernel what of the file will be read next.

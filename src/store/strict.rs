@@ -21,9 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(10);
 
 impl Content {
+    /// Whether nothing of it is served before all of it was hashed.
+    pub(super) fn is_strict(&self) -> bool {
+        self.store.verify == Verify::Strict || self.probation.is_some()
+    }
+
     /// Whether anything may be served at all.
-    pub(super) fn serves(&self, verify: Verify) -> bool {
-        verify == Verify::Lazy || self.lock().whole
+    pub(super) fn serves(&self) -> bool {
+        !self.is_strict() || self.lock().whole
     }
 
     /// Fetches and hashes what is left of the blob; `Corrupt` if it is not what the digest names. Failures are those

@@ -8,7 +8,6 @@ use crate::support::fake::Registry;
 use crate::support::image::Image;
 use crate::support::mount::{Mount, read_within, within};
 use crate::support::run::{command, run};
-use crate::support::wait_for;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
@@ -32,11 +31,10 @@ fn pages_of_a_wrong_blob_are_dropped() {
     let errno =
         |read: std::io::Result<Vec<u8>>| read.map(|bytes| Content::from(bytes).digest()).map_err(|e| e.raw_os_error());
     assert_eq!(errno(read_within(Duration::from_secs(60), &path)), Err(Some(libc::EIO)), "{digest} is wrong");
-    // Not from the kernel's pages either, through whatever was opened when.
-    wait_for("the kernel to forget", Duration::from_secs(10), || {
-        let mut some = [0; 4096];
-        open.read_exact_at(&mut some, 0).is_err().then_some(())
-    });
+    // Not from the kernel's pages either, through whatever was opened when, from the moment that somebody was told.
+    let mut some = [0; 4096];
+    let stale = open.read_exact_at(&mut some, 0);
+    assert_eq!(stale.map_err(|error| error.raw_os_error()), Err(Some(libc::EIO)), "the kernel still has it");
     assert_eq!(errno(read_within(Duration::from_secs(60), &path)), Err(Some(libc::EIO)), "poisoned");
     mount.error_with("EIO");
 }

@@ -125,9 +125,8 @@ fn a_wrong_blob_is_poison() {
         };
         assert_eq!(error.kind(), Kind::Corrupt);
         assert_eq!(read(handle.as_ref(), 0, 10).expect_err("poison").kind(), Kind::Corrupt);
-        assert_eq!(store.blob(&digest, 20 * MIB, remote.clone()).err().expect("poison").kind(), Kind::Corrupt);
         assert_eq!(store.state(&digest), State::Poisoned);
-        eventually("told", || told.load(Ordering::Relaxed) == 1);
+        assert_eq!(told.load(Ordering::Relaxed), 1, "caches further up hear of it first");
         assert_eq!(setup.journal.counters.poisoned.load(Ordering::Relaxed), 1);
         assert_eq!(setup.journal.errors().len(), 1);
         assert_eq!(store.usage().memory_used, 0);
@@ -137,6 +136,63 @@ fn a_wrong_blob_is_poison() {
     let store = setup.open(Some(dir.path()));
     assert_eq!(store.state(&digest), State::Absent);
     read_through(handle(&store, &digest, &remote).as_ref(), &bytes, MIB).expect("read");
+}
+
+#[test]
+fn poison_is_served_again_once_all_of_it_was_hashed() {
+    for on_disk in [true, false] {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (bytes, digest) = content(20 * MIB, 17);
+        let flips = Faults { flips: Some(7 * MIB), ..Faults::default() };
+        let (bad, good) = (Remote::with(&bytes, flips.clone()), Remote::new(&bytes));
+        let store = Setup::default().open(on_disk.then(|| dir.path()));
+        let first = handle(&store, &digest, &bad);
+        let served = (0..20).take_while(|at| read(first.as_ref(), at * MIB, MIB).is_ok()).count();
+        assert!(served < 20, "a reader from the start must see it");
+        // Nothing wrong from here on, whoever asks for it, and at most one try.
+        let sent = bad.sent();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let again = handle(&store, &digest, &bad);
+                    assert_eq!(read(again.as_ref(), 7 * MIB, 10).expect_err("wrong").kind(), Kind::Corrupt);
+                    assert_eq!(read(again.as_ref(), 0, 10).expect_err("just tried").kind(), Kind::Corrupt);
+                });
+            }
+        });
+        assert!(bad.sent() <= sent + 20 * MIB, "{} MiB more", (bad.sent() - sent) / MIB);
+        assert_eq!(store.state(&digest), State::Poisoned);
+        // Mended, it is tried again after a while; until it passes, nothing is served.
+        bad.set(Faults::default());
+        let start = std::time::Instant::now();
+        let mended = handle(&store, &digest, &bad);
+        assert_eq!(read(mended.as_ref(), 0, 10).expect_err("just tried").kind(), Kind::Corrupt);
+        if on_disk {
+            // Another repository has it right.
+            let other = handle(&store, &digest, &good);
+            assert_eq!(read(other.as_ref(), 7 * MIB, 10).expect("right"), bytes[7 * MIB as usize..][..10]);
+            assert_eq!(good.sent(), 20 * MIB, "all of it before the first byte");
+            read_through(other.as_ref(), &bytes, MIB).expect("read");
+        } else {
+            while read(mended.as_ref(), 0, 10).is_err() {
+                assert!(start.elapsed() < Duration::from_secs(20), "it is mended");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+        read_through(mended.as_ref(), &bytes, MIB).expect("what passed is everybody's");
+        assert_eq!(store.state(&digest), State::Verified);
+        assert_eq!(read(first.as_ref(), 0, 10).expect_err("it had wrong bytes").kind(), Kind::Corrupt);
+        drop((mended, first));
+        // Gone from the cache and wrong again: not lazily, this time.
+        bad.set(flips);
+        if on_disk {
+            eventually("kept", || maintain::list(dir.path()).expect("list").len() == 1);
+            maintain::clear(dir.path()).expect("clear");
+            if let Ok(got) = read(handle(&store, &digest, &bad).as_ref(), 7 * MIB, 10) {
+                assert_eq!(got, bytes[7 * MIB as usize..][..10], "memory may still have it, right");
+            }
+        }
+    }
 }
 
 #[test]

@@ -95,6 +95,10 @@ impl ReadAt for Remote {
         panic!("the store asks in streams")
     }
 
+    fn origin(&self) -> String {
+        format!("{self:p}")
+    }
+
     fn stream(&self, span: Span, sink: Sink<'_>) -> Result<()> {
         self.streams.fetch_add(1, Ordering::Relaxed);
         self.busy.fetch_add(1, Ordering::SeqCst);

@@ -140,4 +140,8 @@ impl ReadAt for Blob {
     fn stream(&self, span: Span, sink: Sink<'_>) -> Result<()> {
         transfer::run(self, span, false, sink)
     }
+
+    fn origin(&self) -> String {
+        format!("{}/{}", self.client.host.name(), self.repository)
+    }
 }

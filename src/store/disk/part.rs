@@ -89,7 +89,12 @@ impl Data {
             };
             return Ok((Data { file, origin: Origin::Part { table, path, _lock: lock } }, sums));
         }
-        Ok((Data { file: layout.temp()?.into_file()?, origin: Origin::Unnamed }, none()))
+        Ok((Data::unnamed(layout)?, none()))
+    }
+
+    /// An unnamed file, which is of use to this process alone until it is published.
+    pub(in crate::store) fn unnamed(layout: &Layout) -> io::Result<Data> {
+        Ok(Data { file: layout.temp()?.into_file()?, origin: Origin::Unnamed })
     }
 
     /// Writes span `index` and then its check.
