@@ -5,7 +5,7 @@
 //! is an image layout is the caller's to tell.
 
 use crate::error::{Error, Kind, Result};
-use crate::name::{Tag, escape, parse_component, parse_digest};
+use crate::name::{Tag, escape, is_component, parse_component, parse_digest, show_component};
 use crate::source::{Source, is_hub, layout_path, split, within_limit};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -69,8 +69,16 @@ fn lexical(names: Vec<OsString>) -> Vec<OsString> {
 fn expand_reference(host: &str, names: Vec<OsString>) -> Result<Vec<OsString>> {
     let is_view = |name: &OsString| VIEWS.iter().any(|view| name == view);
     let mut path: Vec<OsString> = Vec::with_capacity(names.len() + 3);
-    let mut names = names.into_iter();
-    for name in names.by_ref() {
+    let mut names = names.into_iter().peekable();
+    while let Some(name) = names.next() {
+        // No name in `tags/` reads as `b:v1`: this is a repository's component, as other tools spell it. Not where
+        // `%tags` was written: that is the tree's spelling.
+        let is_ours = path.iter().any(|name| name.as_bytes().starts_with(b"%"));
+        let is_spelled = !is_ours && names.peek().is_some_and(|next| matches!(reference_of(next), Ok(Some(_))));
+        if let Some(text) = name.to_str().filter(|_| is_view(&name) && is_spelled) {
+            path.push(show_component(text).into());
+            continue;
+        }
         if is_view(&name) {
             official_path(host, &mut path);
             path.push(name);
@@ -105,21 +113,29 @@ fn reference_of(name: &OsStr) -> Result<Option<(OsString, &'static str, OsString
             let words = format!("\"{}\" in \"{}\" is not a digest", escape(digest.as_bytes()), escape(text.as_bytes()));
             return Err(Error::new(Kind::Invalid, words));
         };
-        if parse_component(OsStr::new(component)).is_none() {
+        let Some(component) = shown(component) else {
             let words = format!("\"{}\" in \"{}\" is no image", escape(component.as_bytes()), escape(text.as_bytes()));
             return Err(Error::new(Kind::Invalid, words));
-        }
-        return Ok(Some((component.into(), "manifests", digest.as_str().into())));
+        };
+        return Ok(Some((component, "manifests", digest.as_str().into())));
     }
     // What could be a digest of some algorithm to come may be an image's name just as well: `b:v1`.
     let is_digest = parse_digest(name).is_some_and(|digest| digest.is_supported());
-    match text.split_once(':') {
-        Some((component, tag)) if parse_component(OsStr::new(component)).is_some() && !is_digest => {
+    match text.split_once(':').map(|(component, tag)| (shown(component), tag)) {
+        Some((Some(component), tag)) if !is_digest => {
             let tag: Tag = tag.parse()?;
-            Ok(Some((component.into(), "tags", tag.as_str().into())))
+            Ok(Some((component, "tags", tag.as_str().into())))
         }
         _ => Ok(None),
     }
+}
+
+/// A component of an image reference as the tree shows it; `tags:v1` is of `%tags`, which may be written, too.
+fn shown(component: &str) -> Option<OsString> {
+    if is_component(component) {
+        return Some(show_component(component).into());
+    }
+    parse_component(OsStr::new(component)).map(|_| component.into())
 }
 
 fn in_layout(path: &Path, is_layout: &dyn Fn(&Path) -> bool) -> Result<Location> {
@@ -168,6 +184,18 @@ mod tests {
         shows("host/%tags/tags/x:y", "host", "%tags/tags/x:y");
         shows("all:", "all:", "");
         shows("all:/ghcr.io/a:v1", "all:", "ghcr.io/a/tags/v1");
+    }
+
+    #[test]
+    fn references_of_repositories_with_reserved_components() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        shows("host/tags:ok", "host", "%tags/tags/ok");
+        shows("host/%tags:ok", "host", "%tags/tags/ok");
+        shows("host/a/tags/b:ok/digest", "host", "a/%tags/b/tags/ok/digest");
+        shows("host/a/blobs:ok", "host", "a/%blobs/tags/ok");
+        shows(&format!("host/tags/manifests@{digest}"), "host", &format!("%tags/%manifests/manifests/{digest}"));
+        shows(&format!("host/a/manifests/{digest}"), "host", &format!("a/manifests/{digest}"));
+        shows("host/a/tags/ok", "host", "a/tags/ok");
     }
 
     #[test]
