@@ -51,7 +51,16 @@ impl<'a> Trees<'a> {
 /// A failure at `text`, with what may have been meant: docker's `ubuntu` is an image of the Hub, here it is a host.
 pub(crate) fn explain(text: &OsStr, error: &Error) -> Error {
     let source = Location::parse(text, &|_| false).map(|location| location.source);
+    let is_plain = |host: &str| !host.contains(['.', ':']) && text.as_encoded_bytes().starts_with(host.as_bytes());
     match source {
+        Ok(Source::Registry { host, .. })
+            if matches!(error.kind(), Kind::Unreachable | Kind::Timeout)
+                && is_plain(&host)
+                && Path::new(&host).is_dir() =>
+        {
+            error
+                .context(format!("\"{host}\" was taken for a registry; it is a local directory too: plain ls reads it"))
+        }
         Ok(Source::Registry { host, .. }) if error.kind() == Kind::Unreachable && !host.contains(['.', ':']) => {
             error.context(format!("\"{host}\" was taken for a registry (the Hub's image is docker.io/library/{host})"))
         }

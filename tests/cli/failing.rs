@@ -218,3 +218,12 @@ fn a_registry_that_refuses_its_catalog_to_all_lists_nothing_without_failing() {
     assert_eq!(world.run(["ls", &world.at("team/app/tags")]).ok().text(), "v1\n");
     assert_eq!(world.run(["ls", &world.at("")]).ok().text(), "team\n", "what is known now");
 }
+
+#[test]
+fn a_local_path_is_told_from_a_registry() {
+    let world = World::new();
+    std::fs::create_dir_all(world.path("mounted/lib")).expect("a directory");
+    fails(&world.run(["ls", "--offline", "mounted/lib/app/tags"]), 5, &["local directory", "plain ls"]);
+    let other = world.run(["ls", "--offline", "elsewhere/lib/app/tags"]);
+    assert!(!other.err.contains("local directory"), "{}", other.err);
+}
