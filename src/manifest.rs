@@ -165,6 +165,8 @@ pub enum Document {
     },
     /// Something else: shown raw.
     Other,
+    /// Nothing that can be read, or that can be read in two ways: only its bytes are shown. [`parse`] gives an error.
+    Unreadable,
 }
 
 /// An image manifest.

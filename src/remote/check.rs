@@ -19,9 +19,11 @@ pub(super) enum Against<'a> {
 ///
 /// Asked by tag, a claim under an algorithm that is not known here is as good as none: the digest is then sha256.
 /// The digest of signed schema1 manifests is that of their payload. `Corrupt` if the bytes are others,
-/// `Unsupported` if they were asked for by an algorithm not known here, `Protocol` if they are no manifest.
+/// `Unsupported` if they were asked for by an algorithm not known here, `Protocol` if they are no manifest
+/// and no digest vouches for them; what was pushed as a manifest is given as it is, under the type that it came with.
 /// Obeys distribution-spec, "Pulling manifests", and protocols.md 40 to 42.
 pub(super) fn manifest(against: Against<'_>, content_type: &str, bytes: Bytes) -> Result<Manifest> {
+    let is_vouched = !matches!(&against, Against::Claimed(claimed) if !claimed.is_some_and(Digest::is_supported));
     let digest = match against {
         Against::Asked(asked) => {
             matches(asked, content_type, &bytes)?;
@@ -36,7 +38,14 @@ pub(super) fn manifest(against: Against<'_>, content_type: &str, bytes: Bytes) -
             false => Digest::of(&bytes),
         },
     };
-    let (media_type, _) = manifest::parse(content_type, &bytes)?;
+    let media_type = match manifest::parse(content_type, &bytes) {
+        Ok((media_type, _)) => media_type,
+        // A header that contradicts the document is another day's answer; that the document itself is none is not.
+        Err(error) if is_vouched && error.kind() == Kind::Protocol && is_unreadable(&bytes) => {
+            content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+        }
+        Err(error) => return Err(error),
+    };
     Ok(Manifest { digest, media_type, bytes })
 }
 
@@ -48,6 +57,10 @@ fn matches(expected: &Digest, content_type: &str, bytes: &[u8]) -> Result<()> {
         return digest::verify(expected, &manifest::schema1_payload(bytes)?);
     }
     Err(error)
+}
+
+fn is_unreadable(bytes: &[u8]) -> bool {
+    manifest::parse("", bytes).is_err_and(|error| error.kind() == Kind::Protocol)
 }
 
 fn is_schema1(content_type: &str, bytes: &[u8]) -> bool {

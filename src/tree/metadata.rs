@@ -355,6 +355,7 @@ impl Metadata {
     /// Keeps a manifest that came from the remote.
     fn take(&self, repository: &Repository, snapshot: Snapshot) -> Snapshot {
         if snapshot.is_plain()
+            && snapshot.is_readable()
             && let Err(error) = self.store.put(&snapshot.digest, snapshot.bytes.clone())
         {
             log::debug!("manifest {} is not cached: {error}", snapshot.digest);

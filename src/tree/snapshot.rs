@@ -2,7 +2,7 @@
 
 use super::known::Named;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::manifest::{self, Descriptor, Document, Manifest, Platform, media};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
@@ -48,9 +48,15 @@ impl Piece {
 }
 
 impl Snapshot {
-    /// Reads a manifest as a remote gives it.
+    /// Reads a manifest as a remote gives it. One that cannot be read is still its bytes, and the log tells why.
     pub(super) fn of(manifest: Manifest) -> Result<Snapshot> {
-        let (media_type, document) = manifest::parse(&manifest.media_type, &manifest.bytes)?;
+        let (media_type, document) = match manifest::parse(&manifest.media_type, &manifest.bytes) {
+            Err(error) if error.kind() == Kind::Protocol => {
+                log::warn!("manifest {} is shown as bytes alone: {error}", manifest.digest);
+                (manifest.media_type, Document::Unreadable)
+            }
+            other => other?,
+        };
         Ok(Snapshot { digest: manifest.digest, media_type, bytes: manifest.bytes, document })
     }
 
@@ -58,6 +64,11 @@ impl Snapshot {
     pub(super) fn kept(digest: &Digest, hint: &str, bytes: Bytes) -> Result<Snapshot> {
         let (media_type, document) = manifest::parse(hint, &bytes).or_else(|_| manifest::parse("", &bytes))?;
         Ok(Snapshot { digest: digest.clone(), media_type, bytes, document })
+    }
+
+    /// Whether anything but its bytes can be shown.
+    pub(super) fn is_readable(&self) -> bool {
+        self.document != Document::Unreadable
     }
 
     /// Its length in bytes.
@@ -89,7 +100,7 @@ impl Snapshot {
         match &self.document {
             Document::Image(image) => Some(&image.annotations),
             Document::Index(index) => Some(&index.annotations),
-            Document::Schema1 { .. } | Document::Other => None,
+            Document::Schema1 { .. } | Document::Other | Document::Unreadable => None,
         }
     }
 
@@ -106,7 +117,7 @@ impl Snapshot {
         match &self.document {
             Document::Image(image) => image.layers.iter().map(sized).collect(),
             Document::Schema1 { layers } => layers.iter().map(Piece::bare).collect(),
-            Document::Index(_) | Document::Other => Vec::new(),
+            Document::Index(_) | Document::Other | Document::Unreadable => Vec::new(),
         }
     }
 
@@ -124,7 +135,7 @@ impl Snapshot {
                 image.config.iter().chain(&image.layers).find(|piece| piece.digest == *digest).map(sized)
             }
             Document::Schema1 { layers } => layers.iter().find(|layer| *layer == digest).map(Piece::bare),
-            Document::Index(_) | Document::Other => None,
+            Document::Index(_) | Document::Other | Document::Unreadable => None,
         }
     }
 

@@ -266,3 +266,28 @@ fn referrers_are_grouped_by_type() {
     let of_another = format!("a/b/tags/v1/referrers/application-spdx+json/{}", digest(&signature));
     assert_eq!(stat(&root, &of_another).map(|_| ()).expect_err("another type").kind(), Kind::NotFound);
 }
+
+#[test]
+fn a_manifest_that_cannot_be_read_is_still_its_bytes() {
+    let two = json!({"schemaVersion": 2, "layers": [], "manifests": []}).to_string();
+    for bytes in ["not json", "\u{feff}{}", r#"{"layers":[{"digest":"sha256:x","size":-1}]}"#, two.as_str()] {
+        let memory = Memory::new();
+        let digest = Digest::of(bytes.as_bytes());
+        memory.content("a", |content| {
+            let kept = (media::OCI_MANIFEST.to_owned(), bytes.to_owned().into());
+            content.manifests.insert(digest.clone(), kept);
+            content.tags.insert("v1".to_owned(), digest.clone());
+        });
+        let root = tree(&memory);
+        for image in ["a/tags/v1".to_owned(), format!("a/manifests/{digest}")] {
+            assert_eq!(ls(&root, &image).expect("ls"), ["blobs", "digest", "manifest.json"], "{bytes}");
+            assert_eq!(text(&root, &format!("{image}/manifest.json")), bytes);
+            assert_eq!(text(&root, &format!("{image}/digest")), format!("{digest}\n"));
+            assert_eq!(text(&root, &format!("{image}/blobs/sha256/{}", digest.encoded())), bytes);
+            for absent in ["index.json", "config.json"] {
+                let error = stat(&root, &format!("{image}/{absent}")).map(|_| ()).expect_err(absent);
+                assert_eq!(error.kind(), Kind::NotFound, "{absent}");
+            }
+        }
+    }
+}

@@ -27,7 +27,7 @@ impl Index {
         let manifests = match manifest::parse("", bytes)?.1 {
             Document::Index(index) => index.manifests,
             // `"manifests": null`, as some writers begin an empty layout.
-            Document::Other => Vec::new(),
+            Document::Other | Document::Unreadable => Vec::new(),
             Document::Image(_) | Document::Schema1 { .. } => {
                 return Err(Error::new(Kind::Protocol, "it is an image manifest, not an index"));
             }

@@ -25,7 +25,7 @@ pub(super) fn referrers(client: &Client, repository: &Repository, digest: &Diges
         Ok(manifest) => match manifest::parse(&manifest.media_type, &manifest.bytes).map_err(say)?.1 {
             Document::Index(index) => Ok(index.manifests),
             // Somebody's tag that only looks like it.
-            Document::Image(_) | Document::Schema1 { .. } | Document::Other => Ok(Vec::new()),
+            Document::Image(_) | Document::Schema1 { .. } | Document::Other | Document::Unreadable => Ok(Vec::new()),
         },
         Err(error) if error.kind() == Kind::NotFound => Ok(Vec::new()),
         Err(error) => Err(say(error)),

@@ -3,7 +3,7 @@
 //! Promises: names are answered by the least that tells: fixed names and directories by nothing at all, `digest` by
 //! the tag, the rest by the manifest. Files are what the tag named when they were looked up, whatever it names later;
 //! directories below a tag follow it. A manifest in Docker's first format has no place in a layout: it is shown
-//! without `index.json`.
+//! without `index.json`; one that cannot be read at all is `manifest.json`, `digest` and `blobs/` of itself.
 
 mod blobs;
 mod layers;
@@ -179,7 +179,7 @@ impl Image {
             annotations: BTreeMap<&'a str, &'a str>,
         }
         let image = &loaded.image;
-        if !image.is_plain() {
+        if !image.is_plain() || !image.is_readable() {
             return None;
         }
         let annotations = self.reference.iter().map(|tag| (REF_NAME, tag.as_str())).collect();
@@ -226,9 +226,10 @@ impl Dir for Image {
         let dir = |name| self.dir(name).map(|node| (name, node));
         let (is_index, is_other) = match &loaded.image.document {
             Document::Index(_) => (true, false),
-            Document::Other => (false, true),
+            Document::Other | Document::Unreadable => (false, true),
             Document::Image(_) | Document::Schema1 { .. } => (false, false),
         };
+        let is_readable = loaded.image.is_readable();
         let nodes = [
             dir("blobs"),
             self.config(&loaded, chosen.as_deref()).map(|node| ("config.json", node)),
@@ -236,9 +237,9 @@ impl Dir for Image {
             self.index_json(&loaded).map(|node| ("index.json", node)),
             dir("layers").filter(|_| !is_other),
             Some(("manifest.json", Fixed::manifest(&loaded.image, mtime, loaded.left))),
-            Some(("oci-layout", self.oci_layout())).filter(|_| loaded.image.is_plain()),
+            Some(("oci-layout", self.oci_layout())).filter(|_| loaded.image.is_plain() && is_readable),
             dir("platforms").filter(|_| is_index),
-            dir("referrers"),
+            dir("referrers").filter(|_| is_readable),
         ];
         Ok(nodes.into_iter().flatten().map(|(name, node)| Entry { name: name.into(), node }).collect())
     }
