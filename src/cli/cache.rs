@@ -110,12 +110,16 @@ fn verify(dir: &Path, quiet: bool) -> Result<u8> {
     for name in &checked.wrong {
         out.text(&format!("wrong, taken out: {name}\n"))?;
     }
-    out.text(&format!("{} right, {} wrong, {} read\n", checked.right, checked.wrong.len(), size::show(checked.bytes)))?;
+    for (name, why) in &checked.stuck {
+        out.text(&format!("wrong, could not be taken out: {name}: {why}\n"))?;
+    }
+    let wrong = checked.wrong.len() + checked.stuck.len();
+    out.text(&format!("{} right, {wrong} wrong, {} read\n", checked.right, size::show(checked.bytes)))?;
     out.flush()?;
     if checked.busy > 0 {
         note(&format!("{} in use and not checked", checked.busy));
     }
-    Ok(if checked.wrong.is_empty() { 0 } else { exit::code(Kind::Corrupt) })
+    Ok(if wrong == 0 { 0 } else { exit::code(Kind::Corrupt) })
 }
 
 fn freed(freed: &Freed) -> Result<u8> {

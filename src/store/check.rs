@@ -8,6 +8,7 @@ use super::maintain::{has_whole_table, layout, part_table};
 use super::{hash, known, unit};
 use crate::digest::Digest;
 use crate::error::Result;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -19,6 +20,8 @@ pub struct Checked {
     pub right: u64,
     /// What was wrong and was taken out: digests of blobs and of parts, names of other files.
     pub wrong: Vec<String>,
+    /// What was wrong and could not be taken out, and why.
+    pub stuck: Vec<(String, String)>,
     /// Parts that a live process is adding to, and that were left alone.
     pub busy: u64,
     /// Bytes read.
@@ -52,6 +55,7 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Step)) -> Result<Checked> {
                 Verdict::Right => checked.right += u64::from(matches!(what, What::Blob | What::Part)),
                 Verdict::Busy => checked.busy += 1,
                 Verdict::Wrong(name) => checked.wrong.push(name),
+                Verdict::Stuck(name, error) => checked.stuck.push((name, error.to_string())),
                 Verdict::Gone => {}
             }
         }
@@ -62,15 +66,16 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Step)) -> Result<Checked> {
 enum Verdict {
     Right,
     Wrong(String),
+    Stuck(String, io::Error),
     Busy,
     Gone,
 }
 
 fn one(layout: &Layout, item: &Item, read: &mut dyn FnMut(u64)) -> Verdict {
     let name = item.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let drop = |name: String| {
-        let _ = std::fs::remove_file(&item.path);
-        Verdict::Wrong(name)
+    let drop = |name: String| match std::fs::remove_file(&item.path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Verdict::Stuck(name, error),
+        _ => Verdict::Wrong(name),
     };
     let Some(digest) = layout.digest_of(&item.path) else {
         return match item.what {
@@ -80,7 +85,11 @@ fn one(layout: &Layout, item: &Item, read: &mut dyn FnMut(u64)) -> Verdict {
     };
     match item.what {
         What::Blob => {
-            let Ok(file) = open_options().open(&item.path) else { return Verdict::Gone };
+            let file = match open(&item.path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Verdict::Gone,
+                Err(error) => return Verdict::Stuck(digest.to_string(), error),
+            };
             let table = hash::recheck(layout, &digest, &file, &mut |bytes| {
                 read(bytes);
                 Ok(())
@@ -94,33 +103,53 @@ fn one(layout: &Layout, item: &Item, read: &mut dyn FnMut(u64)) -> Verdict {
                 }
             }
         }
-        What::Part => part(layout, item, &digest, read).unwrap_or(Verdict::Gone),
+        What::Part => match part(layout, item, &digest, read) {
+            Ok(verdict) => verdict,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Verdict::Gone,
+            Err(error) => Verdict::Stuck(format!("parts of {digest}"), error),
+        },
         What::Table if has_whole_table(layout, &digest) => Verdict::Right,
         What::Table | What::Known => drop(format!("checks of {digest}")),
     }
 }
 
+/// Opens a file of the cache, to read alone where the disk or its owner permits no more.
+fn open(path: &Path) -> io::Result<File> {
+    match open_options().open(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied) => {
+            open_options().write(false).open(path)
+        }
+        opened => opened,
+    }
+}
+
 fn part(layout: &Layout, item: &Item, digest: &Digest, read: &mut dyn FnMut(u64)) -> io::Result<Verdict> {
-    let file = open_options().open(&item.path)?;
+    let file = open(&item.path)?;
     let Some(_lock) = Lock::take(&file)? else { return Ok(Verdict::Busy) };
     let Some(table) = part_table(layout, digest) else {
-        std::fs::remove_file(&item.path)?;
-        let _ = std::fs::remove_file(table_path(&item.path));
         // What a crash left before the first byte is not wrong.
         let empty = file.metadata()?.len() == 0;
+        match std::fs::remove_file(&item.path) {
+            Err(_) if empty => return Ok(Verdict::Gone),
+            removed => removed?,
+        }
+        let _ = std::fs::remove_file(table_path(&item.path));
         return Ok(if empty { Verdict::Gone } else { Verdict::Wrong(format!("parts of {digest}")) });
     };
-    let checks = open_options().open(table_path(&item.path))?;
-    let mut wrong = false;
+    let checks = open(&table_path(&item.path))?;
+    let (mut wrong, mut stuck) = (false, None);
     let mut buffer = Vec::new();
     for (index, sum) in (0..).zip(&table.sums).filter(|(_, sum)| **sum != ABSENT) {
         let span = unit::bytes_of(index, table.size);
         buffer.resize(span.len() as usize, 0);
         if file.read_exact_at(&mut buffer, span.start).is_err() || table::sum(&buffer) != *sum {
             wrong = true;
-            checks.write_all_at(&ABSENT, table::place(index))?;
+            stuck = checks.write_all_at(&ABSENT, table::place(index)).err().or(stuck);
         }
         read(span.len());
+    }
+    if let Some(error) = stuck {
+        return Err(error);
     }
     Ok(if wrong { Verdict::Wrong(format!("parts of {digest}")) } else { Verdict::Right })
 }

@@ -4,7 +4,53 @@ use crate::remote::*;
 use regfs::read_at::ReadAt;
 use regfs::store::maintain::{Kept, clear, list, prune};
 use regfs::store::{SPAN, State, check};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
+
+/// A read-only view of a directory, for as long as it lives; `None` where this user may not have one.
+struct View(tempfile::TempDir);
+
+impl View {
+    fn of(dir: &Path) -> Option<View> {
+        let view = View(tempfile::tempdir().expect("tempdir"));
+        let mount = |args: &[&str]| Command::new("mount").args(args).arg(view.0.path()).status();
+        let dir = dir.to_str().expect("a plain path");
+        mount(&["--bind", dir]).is_ok_and(|status| status.success()).then_some(())?;
+        mount(&["-o", "remount,bind,ro"]).is_ok_and(|status| status.success()).then_some(view)
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["-q", "-l"]).arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_read_only_cache_is_checked_and_left_as_it_is() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = store(dir.path());
+    let contents = [content(12 * MIB, 83), content(9 * MIB, 84), content(1000, 85)];
+    for (bytes, digest) in &contents {
+        let open = handle(&store, digest, &Remote::new(bytes));
+        read_through(open.as_ref(), bytes, MIB).expect("read");
+        eventually("kept", || dir.path().join(blob(digest)).exists());
+    }
+    store.settle(Duration::from_secs(10));
+    let Some(view) = View::of(dir.path()) else { return };
+    let found = check::verify(view.0.path(), &mut |_| ()).expect("verify");
+    assert_eq!((found.right, found.wrong.len(), found.stuck.len()), (3, 0, 0), "{found:?}");
+    flip(&dir.path().join(blob(&contents[0].1)), 7_000_000);
+    let found = check::verify(view.0.path(), &mut |_| ()).expect("verify");
+    assert_eq!((found.right, found.wrong.len(), found.stuck.len()), (2, 0, 1), "{found:?}");
+    assert_eq!(found.stuck[0].0, contents[0].1.as_str());
+    assert!(found.stuck[0].1.contains("Read-only"), "{found:?}");
+}
+
+fn blob(digest: &regfs::digest::Digest) -> String {
+    format!("v1/blobs/sha256/{}/{}", &digest.encoded()[..2], digest.encoded())
+}
 
 #[test]
 fn lists_checks_prunes_and_clears() {

@@ -142,6 +142,6 @@ pub(in crate::store) fn read_table(file: &File) -> Option<Table> {
 
 /// The whole table of `digest` that is kept in `spans/`, if it is sound and of `digest`.
 pub(in crate::store) fn whole_table(layout: &Layout, digest: &Digest) -> Option<Table> {
-    let table = read_table(&open_options().open(layout.spans(digest)).ok()?)?;
+    let table = read_table(&open_options().write(false).open(layout.spans(digest)).ok()?)?;
     (table.whole && table.digest == *digest).then_some(table)
 }
