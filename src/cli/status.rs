@@ -1,6 +1,6 @@
 //! `regfs status`: how the mounts of this machine fare, from their `.regfs/status`.
 
-use super::out::{Out, Report, printable};
+use super::out::{self, Out, Report, printable};
 use super::size;
 use crate::error::{Error, Kind, Result};
 use crate::fuse::mounts;
@@ -30,26 +30,32 @@ pub(crate) struct StatusArgs {
 
 /// Runs it; the exit code.
 pub(super) fn run(args: &StatusArgs) -> Result<u8> {
-    let mut out = Out::new()?;
+    let mut to = Out::new()?;
     let mut report = Report::new("status");
     let mounts = match &args.mountpoint {
         Some(mountpoint) => vec![mountpoint.clone()],
         None => mounts::table()?.into_iter().filter(mounts::Mount::is_ours).map(|mount| mount.point).collect(),
     };
+    let mut others = 0;
     for (n, point) in mounts.iter().enumerate() {
         match read(point) {
-            Ok(status) if args.json => out.text(&format!("{status}\n"))?,
+            Ok(status) if args.json => to.text(&format!("{status}\n"))?,
             Ok(status) => {
-                out.text(if n == 0 { "" } else { "\n" })?;
-                print(&mut out, point, &status)?;
+                to.text(if n == 0 { "" } else { "\n" })?;
+                print(&mut to, point, &status)?;
             }
+            // What others mounted for themselves is theirs; only who names it wants to hear of it.
+            Err(error) if args.mountpoint.is_none() && error.kind() == Kind::Denied => others += 1,
             Err(error) => report.failed(point.as_os_str(), &error)?,
         }
     }
-    if mounts.is_empty() && !args.json {
-        out.text("nothing is mounted by regfs\n")?;
+    if mounts.len() == others && !args.json {
+        to.text("nothing is mounted by regfs\n")?;
     }
-    out.flush()?;
+    to.flush()?;
+    if others > 0 {
+        out::note(&format!("regfs: status: {others} mounts of other users are not shown"));
+    }
     Ok(report.code())
 }
 
