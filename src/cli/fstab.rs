@@ -1,4 +1,5 @@
-//! Being called by mount(8): `mount.regfs SOURCE DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]`.
+//! Being called by mount(8): `mount.regfs SOURCE DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]`; or, where that
+//! name is not installed, by mount.fuse3(8): `regfs SOURCE DIR -o OPTIONS`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -16,11 +17,11 @@ pub(super) enum Call {
     Mount(Vec<OsString>),
 }
 
-/// What a command line of mount(8) asks for; `None` if this is not one.
-pub(super) fn read(arguments: &[OsString]) -> Option<Call> {
+/// What a command line of mount(8) asks for; `None` if this is not one. `is_command` knows our subcommands.
+pub(super) fn read(arguments: &[OsString], is_command: impl Fn(&OsStr) -> bool) -> Option<Call> {
     let (program, rest) = arguments.split_first()?;
     let name = Path::new(program).file_name()?;
-    if !NAMES.iter().any(|known| name == *known) {
+    if !NAMES.iter().any(|known| name == *known) && !is_of_mount_fuse(rest, is_command) {
         return None;
     }
     let mut call: Vec<OsString> = vec![program.clone(), "mount".into(), "--from-fstab".into()];
@@ -44,6 +45,13 @@ pub(super) fn read(arguments: &[OsString]) -> Option<Call> {
     Some(Call::Mount(call))
 }
 
+/// Whether these are exactly the arguments that mount.fuse3(8) gives the program of a type.
+fn is_of_mount_fuse(arguments: &[OsString], is_command: impl Fn(&OsStr) -> bool) -> bool {
+    let [source, point, flag, _] = arguments else { return false };
+    let is_place = |word: &OsString| !word.as_bytes().starts_with(b"-");
+    is_place(source) && is_place(point) && flag == "-o" && !is_command(source)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,7 +62,15 @@ mod tests {
 
     #[test]
     fn mount_is_understood() {
+        let read = |arguments: &[OsString]| read(arguments, |word| word == "mount");
         assert_eq!(read(&args("regfs mount a b")), None);
+        for others in ["regfs mount a -o ro", "regfs a b", "regfs a -f -o ro", "regfs a b -o ro -f"] {
+            assert_eq!(read(&args(others)), None, "{others}");
+        }
+        assert_eq!(
+            read(&args("regfs localhost:5000 /mnt -o rw,dev,suid")),
+            Some(Call::Mount(args("regfs mount --from-fstab -o rw,dev,suid -- localhost:5000 /mnt")))
+        );
         assert_eq!(
             read(&args("/sbin/mount.regfs localhost:5000 /mnt -n -v -o rw,uid=1 -t regfs")),
             Some(Call::Mount(args("/sbin/mount.regfs mount --from-fstab -o rw,uid=1 -- localhost:5000 /mnt")))

@@ -35,7 +35,9 @@ mod watcher;
 pub use common::Common;
 
 use crate::error::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use std::ffi::OsStr;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Mount a container registry as a drive: lazy, verified, cached
@@ -74,7 +76,7 @@ pub fn main() -> ExitCode {
     if watcher::run(&arguments) {
         return ExitCode::SUCCESS;
     }
-    let arguments = match fstab::read(&arguments) {
+    let arguments = match fstab::read(&arguments, is_command) {
         Some(fstab::Call::Fake) => return ExitCode::SUCCESS,
         Some(fstab::Call::Mount(arguments)) => arguments,
         None => arguments,
@@ -82,9 +84,15 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help into a closed pipe is no failure.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            return match error.print().and_then(|()| std::io::stdout().flush()) {
+                // Help into a closed pipe is no failure.
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    out::tell("help", &format!("write standard output: {error}"));
+                    ExitCode::FAILURE
+                }
+                _ => code,
+            };
         }
     };
     let (name, done) = cli.command.run(cli.debug);
@@ -96,6 +104,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(exit::code(error.kind()))
         }
     }
+}
+
+/// Whether a word is the name of a subcommand.
+fn is_command(word: &OsStr) -> bool {
+    word == "help" || word.to_str().is_some_and(|word| Cli::command().find_subcommand(word).is_some())
 }
 
 impl Command {
@@ -123,7 +136,6 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound() {

@@ -24,7 +24,7 @@ pub(super) struct MountOptions {
 }
 
 /// Options of mount(8) and fstab(5) that are not for us, or that we do anyway.
-const USUAL: [&str; 30] = [
+const USUAL: [&str; 31] = [
     "_netdev",
     "async",
     "atime",
@@ -32,6 +32,7 @@ const USUAL: [&str; 30] = [
     "auto_cache",
     "defaults",
     "diratime",
+    "dirsync",
     "exec",
     "group",
     "kernel_cache",
@@ -189,7 +190,9 @@ impl MountOptions {
                 fuse.umask = mask.ok_or_else(|| invalid("a umask is at most 777"))?;
             }
             "fsname" => value.ok_or_else(|| invalid("needs a value"))?.clone_into(&mut fuse.source),
-            "rw" if of_mount => (),
+            "rw" if of_mount => self.notices.push("mounted read-only: writing is not supported by this version".into()),
+            // mount.fuse3(8) itself adds them for root.
+            "dev" | "suid" if of_mount => (),
             "rw" => return Err(Error::new(Kind::Unsupported, "writing is not supported by this version")),
             "dev" | "suid" => self.notices.push(format!("-o {name} is not heeded: mounts are nodev and nosuid")),
             _ if USUAL.contains(&name) || name == "comment" => (),
@@ -293,8 +296,9 @@ mod tests {
 
     #[test]
     fn what_mount_adds_is_no_error() {
-        let lists = ["rw,noauto,user,x-systemd.automount,_netdev,comment=x".to_owned()];
-        assert!(parse(&lists, true, &mut common()).is_ok_and(|options| options.notices.is_empty()));
+        let lists = ["rw,dev,suid,dirsync,noauto,user,x-systemd.automount,_netdev,comment=x".to_owned()];
+        let notices = parse(&lists, true, &mut common()).expect("ok").notices;
+        assert!(notices.len() == 1 && notices[0].contains("read-only"), "{notices:?}");
     }
 
     #[test]

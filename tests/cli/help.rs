@@ -36,6 +36,14 @@ fn help_names_every_option_with_its_default() {
 }
 
 #[test]
+fn help_that_cannot_be_written_is_a_failure() {
+    let world = World::new();
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let status = world.command(["--help"]).stdout(full).stderr(std::process::Stdio::null()).status().expect("run");
+    assert_eq!(status.code(), Some(1));
+}
+
+#[test]
 fn version_is_the_packages() {
     let world = World::new();
     let expected = format!("regfs {}", env!("CARGO_PKG_VERSION"));

@@ -97,6 +97,7 @@ fn the_background_begins_when_the_mount_is_usable() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert!(place.point().join("tags/v1/manifest.json").exists());
     let daemon = place.daemon().expect("a process that stays");
+    assert_eq!(fs::read_to_string(format!("/proc/{daemon}/comm")).expect("comm"), "regfs\n", "as killall finds it");
     let stat = fs::read_to_string(format!("/proc/{daemon}/stat")).expect("stat");
     let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
     assert_eq!(fields[3], daemon.to_string(), "a session of its own");
@@ -357,6 +358,12 @@ fn a_user_mounts_and_unmounts() {
     as_nobody(&mount).ok();
     assert!(mount::is_mounted(&point));
     as_nobody(&umount).ok();
+    // What root mounted for itself is not a user's to see.
+    place.mount(&[]).ok();
+    let status = as_nobody(&["status".as_ref()]).ok();
+    assert!(!status.text().contains(&source) && status.err.contains("of other users"), "{}", status.err);
+    assert_eq!(as_nobody(&["status".as_ref(), point.as_os_str()]).failed().code, Some(4));
+    place.umount(&[]).ok();
     // What root mounted is not a user's to unmount.
     place.mount(&["-o", "allow_other"]).ok();
     let refused = as_nobody(&umount).failed();
@@ -420,7 +427,14 @@ fn mount_of_util_linux_finds_us() {
         ]),
     )
     .ok();
-    assert_eq!(ran.err, "");
+    assert!(ran.err.lines().count() == 1 && ran.err.contains("mounted read-only"), "{}", ran.err);
+    assert!(place.point().join("tags").exists());
+    place.umount(&[]).ok();
+    // As mount.fuse3 calls the program of a type.
+    let (source, point) = (place.source(), place.point());
+    let mut command = place.command(&[&source, point.to_str().expect("UTF-8"), "-o", "rw,dirsync,dev,suid"]);
+    let ran = run_within(LIMIT, &mut command).ok();
+    assert!(ran.err.lines().count() == 1 && ran.err.contains("mounted read-only"), "{}", ran.err);
     assert!(place.point().join("tags").exists());
     place.umount(&[]).ok();
 }
