@@ -79,6 +79,8 @@ fn kind_of(name: &str) -> Kind {
 /// In the child, before anything else: a session of its own, and nothing open but the three streams.
 pub(super) fn detach() -> Result<()> {
     nix::unistd::setsid().map_err(|errno| Error::io("leave the terminal", errno.into()))?;
+    // It would be "exe", after the path it was run by; ps and killall know it by this. Nothing depends on it.
+    std::fs::write("/proc/self/comm", "regfs").ok();
     let entries = std::fs::read_dir("/proc/self/fd").map_err(|error| Error::io("list open files", error))?;
     let open: Vec<i32> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     for fd in open.into_iter().filter(|fd| *fd > 2) {
