@@ -17,7 +17,7 @@ pub const CACHE_SIZE: u64 = 10 << 30;
 #[command(next_help_heading = "Cache, wire and log")]
 pub struct Common {
     /// Directory of the cache; may be shared by any number of mounts and commands
-    /// [default: $XDG_CACHE_HOME/regfs, or ~/.cache/regfs]
+    /// [default: $XDG_CACHE_HOME/regfs, or ~/.cache/regfs; without a HOME, for root, /var/cache/regfs]
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub cache_dir: Option<PathBuf>,
 
@@ -103,7 +103,10 @@ impl Common {
     }
 }
 
-/// `--cache-dir`, `$XDG_CACHE_HOME/regfs` or `~/.cache/regfs`, absolute. `Invalid` if there is none of them.
+/// The cache of root where the environment names none.
+const SYSTEM_CACHE: &str = "/var/cache/regfs";
+
+/// `--cache-dir`, `$XDG_CACHE_HOME/regfs` or `~/.cache/regfs`, absolute; for root `/var/cache/regfs`. `Invalid` if there is none of them.
 pub fn cache_dir(given: Option<&Path>) -> Result<PathBuf> {
     let absolute = |name: &str| {
         // As the XDG specification has it: a relative path is ignored.
@@ -117,6 +120,8 @@ pub fn cache_dir(given: Option<&Path>) -> Result<PathBuf> {
         None => match (absolute("XDG_CACHE_HOME"), absolute("HOME")) {
             (Some(cache), _) => cache.join("regfs"),
             (None, Some(home)) => home.join(".cache/regfs"),
+            // fstab at boot: there is no session, and this is where services keep theirs.
+            (None, None) if nix::unistd::geteuid().is_root() => PathBuf::from(SYSTEM_CACHE),
             (None, None) => {
                 let words = "no directory for the cache: neither XDG_CACHE_HOME nor HOME is set; give --cache-dir";
                 return Err(Error::new(Kind::Invalid, words));
