@@ -6,7 +6,7 @@
 //!
 //! | floor | modules | what they know |
 //! |---|---|---|
-//! | 0 words | [`error`], [`digest`], [`name`], [`span`], [`read_at`], [`manifest`], [`location`], [`source`], [`journal`] | grammar and arithmetic; no I/O |
+//! | 0 words | [`error`], [`digest`], [`name`], [`span`], [`stamp`], [`read_at`], [`manifest`], [`location`], [`source`], [`journal`] | grammar and arithmetic; no I/O |
 //! | 1 wire | [`net`] | HTTP, credentials, mirrors, TLS; the only asynchronous code |
 //! | 2 siblings | [`remote`], [`store`] | what a registry can do · what is cached, and that it is right |
 //! | 3 tree | [`tree`] | which name stands for what |
@@ -53,6 +53,7 @@ pub mod name;
 pub mod read_at;
 pub mod source;
 pub mod span;
+pub mod stamp;
 
 // 1: the wire
 pub mod net;

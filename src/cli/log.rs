@@ -4,6 +4,7 @@
 //! or breaks a line; a log that cannot be written is no failure of the program.
 
 use crate::error::{Error, Result};
+use crate::stamp::stamp;
 use clap::ValueEnum;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::fs::File;
@@ -13,8 +14,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// How lines are written.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +141,7 @@ fn plain(level: Level, message: &str) -> String {
 
 /// One whole line, with its end.
 fn line(format: Format, time: SystemTime, level: Level, target: &str, message: &str) -> String {
-    let time = rfc3339(time);
+    let time = stamp(time);
     match format {
         Format::Text => format!("{time} {level:<5} {target}: {}\n", super::out::printable(message)),
         Format::Json => {
@@ -151,13 +150,6 @@ fn line(format: Format, time: SystemTime, level: Level, target: &str, message: &
             format!("{object}\n")
         }
     }
-}
-
-/// `2026-01-02T03:04:05.678Z`: UTC, to the millisecond.
-pub(crate) fn rfc3339(time: SystemTime) -> String {
-    let time = OffsetDateTime::from(time);
-    let time = time.replace_millisecond(time.millisecond()).unwrap_or(time);
-    time.format(&Rfc3339).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ fn json(line: &Line) -> serde_json::Value {
         "type": show::kind(&line.node),
         "size": attr.size,
         "mode": format!("{:04o}", attr.mode),
-        "mtime": attr.mtime.map(super::log::rfc3339),
+        "mtime": attr.mtime.map(crate::stamp::stamp),
     });
     if let Node::Link(link) = &line.node {
         object["target"] = link.target.to_string_lossy().into();

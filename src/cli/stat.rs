@@ -85,7 +85,7 @@ fn print(out: &mut Out, path: &OsStr, node: &Node, facts: &Facts) -> Result<()> 
     let human = if attr.size < 1024 { String::new() } else { format!(" ({})", super::size::show(attr.size)) };
     line("Size", &format!("{} bytes{human}", attr.size))?;
     line("Mode", &format!("{:04o} {}", attr.mode, show::permissions(attr.mode)))?;
-    line("Modified", &attr.mtime.map_or("not known yet".to_owned(), super::log::rfc3339))?;
+    line("Modified", &attr.mtime.map_or("not known yet".to_owned(), crate::stamp::stamp))?;
     for (name, value) in &facts.named {
         let label = NAMED.iter().find(|(own, _)| own == name).map_or(*name, |(_, label)| label);
         let value = match (*name, value.as_str()) {
@@ -110,7 +110,7 @@ fn json(path: &OsStr, node: &Node, facts: &Facts) -> serde_json::Value {
         "type": show::kind(node),
         "size": attr.size,
         "mode": format!("{:04o}", attr.mode),
-        "mtime": attr.mtime.map(super::log::rfc3339),
+        "mtime": attr.mtime.map(crate::stamp::stamp),
         "xattrs": xattrs,
     });
     if let Node::Link(link) = node {

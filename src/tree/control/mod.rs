@@ -11,14 +11,13 @@ use super::{Attr, Dir, Entry, File, Handle, Node, not_found};
 use crate::error::Result;
 use crate::journal::{Journal, MAX_ERRORS, MAX_REQUESTS};
 use crate::name::escape;
+use crate::stamp::stamp;
 use crate::store::Store;
 use bytes::Bytes;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// The directory's name.
 pub const NAME: &str = ".regfs";
@@ -184,13 +183,6 @@ fn requests(journal: &Journal) -> String {
     text
 }
 
-/// A time as it is written everywhere here: RFC 3339, UTC, to the millisecond.
-fn stamp(time: SystemTime) -> String {
-    let time = OffsetDateTime::from(time);
-    let time = time.replace_millisecond(time.millisecond()).unwrap_or(time);
-    time.format(&Rfc3339).unwrap_or_else(|_| "-".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,7 +208,7 @@ mod tests {
         assert!(errors.contains(" tags/\\n2026 fake ETIMEDOUT no answer\\nin \\u{1b}[31m30 s"), "{errors}");
         assert_eq!(
             requests(&journal),
-            "1970-01-01T00:00:00Z registry.example.com GET https://registry.example.com/v2/ - 2 bytes 7 ms 200\n"
+            "1970-01-01T00:00:00.000Z registry.example.com GET https://registry.example.com/v2/ - 2 bytes 7 ms 200\n"
         );
     }
 }
