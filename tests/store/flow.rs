@@ -363,13 +363,18 @@ fn a_stuck_remote_holds_up_nobody_else() {
             });
         }
         std::thread::sleep(Duration::from_millis(200));
-        let start = std::time::Instant::now();
-        let cached = handle(&store, &digest, &good);
-        read(cached.as_ref(), 11 * MIB, MIB).expect("cached");
-        let (other, other_digest) = content(9 * MIB, 16);
-        let cold = Remote::new(&other);
-        read(handle(&store, &other_digest, &cold).as_ref(), 2 * MIB, 10).expect("cold, elsewhere");
-        assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
+        // The best of a few: a busy machine may delay any one of them, a stuck remote would delay all.
+        let took = (16..21).map(|seed| {
+            let (other, other_digest) = content(9 * MIB, seed);
+            let cold = Remote::new(&other);
+            let start = std::time::Instant::now();
+            let cached = handle(&store, &digest, &good);
+            read(cached.as_ref(), 11 * MIB, MIB).expect("cached");
+            read(handle(&store, &other_digest, &cold).as_ref(), 2 * MIB, 10).expect("cold, elsewhere");
+            start.elapsed()
+        });
+        let best = took.min().expect("five tries");
+        assert!(best < Duration::from_millis(100), "{best:?}");
         stop.store(true, Ordering::Relaxed);
     });
 }
