@@ -113,8 +113,8 @@ fn cold_from(stage: &Stage, host: &str) -> (Pairs, Pairs) {
     cat(&stage.registry.blob_file(&stage.digest));
     let (mut pairs, mut stored) = (Vec::new(), Vec::new());
     for _ in 0..runs() {
-        touch_memory(stage);
         let theirs = curl("/dev/null");
+        touch_memory(stage);
         let mount = Mount::new(host, &[]);
         let ours = cat(&mount.path(&stage.blob));
         drop(mount);
@@ -128,11 +128,12 @@ fn cold_from(stage: &Stage, host: &str) -> (Pairs, Pairs) {
     (pairs, stored)
 }
 
-/// A virtual machine's memory is slow when it is touched for the first time: the host has to find it. Whoever writes
-/// a file would pay for that, and curl writes none. So enough of it is touched before, and free again.
+/// A virtual machine's memory is slow when it is touched for the first time, or for the first time since a host that
+/// is told of free pages took them back (some seconds): whoever fills pages pays for that, and curl fills none. So
+/// enough of it is touched just before, and free again.
 fn touch_memory(stage: &Stage) {
     let file = stage.directory.path().join("touch");
-    let count = format!("count={}", stage.size / 1_000_000 * 2);
+    let count = format!("count={}", stage.size / 1_000_000 * 3);
     run(command("dd").arg("if=/dev/zero").arg(format!("of={}", file.display())).args(["bs=1M", &count]));
     let _ = std::fs::remove_file(file);
 }
