@@ -13,9 +13,12 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// How often a part that vanishes between open and lock is tried again.
+/// How often a part that vanishes between open and lock, or is locked, is tried again.
 const TRIES: usize = 8;
+/// How long a locked part is waited for each time: whoever of this process had it open is letting go of it.
+const MOMENT: Duration = Duration::from_millis(3);
 
 /// An open file of a blob's bytes, at their own offsets.
 pub(in crate::store) struct Data {
@@ -72,7 +75,10 @@ impl Data {
         let none = || vec![ABSENT; unit::count(size) as usize];
         for _ in 0..TRIES {
             let file = open_options().create(true).truncate(false).open(&path)?;
-            let Some(lock) = Lock::take(&file)? else { break };
+            let Some(lock) = Lock::take(&file)? else {
+                std::thread::sleep(MOMENT);
+                continue;
+            };
             if !is_at(&file, &path) {
                 continue;
             }
