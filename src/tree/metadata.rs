@@ -129,11 +129,6 @@ impl Metadata {
         self.catalog.fresh(&self.lives).map(|fresh| fresh.value)
     }
 
-    /// The catalog as it was last read, if the registry then listed all it has.
-    pub(super) fn whole_catalog(&self) -> Option<Arc<Listing<Repository>>> {
-        self.catalog.peek().filter(|catalog| catalog.partial.is_none() && !self.options.offline)
-    }
-
     /// Whether a repository that is not listed is there: one request, unless it is known. Registries that cannot tell
     /// an unknown repository from an empty one answer an empty list for both: it is not there. One that is refused is.
     pub(super) fn is_there(&self, repository: &Repository) -> Result<bool> {
@@ -145,11 +140,6 @@ impl Metadata {
                 _ => Err(error),
             },
         }
-    }
-
-    /// Whether [`Metadata::is_there`] would be answered without asking.
-    pub(super) fn is_settled(&self, repository: &Repository) -> bool {
-        self.tags.fresh(repository, &self.lives).is_some() || self.tags.failure(repository, &self.lives).is_some()
     }
 
     /// The tags of a repository. `NotFound` if it does not exist; one that is listed and has none is empty.

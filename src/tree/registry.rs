@@ -1,11 +1,10 @@
 //! The root of a registry: namespaces and repositories, as deep as their names have components.
 //!
-//! Promises: as long as it is not known that the registry lists all it has, whatever may be part of a repository's
-//! name is a directory, at no request, because nothing tells that no name begins so. Once the catalog was read, and
-//! whole, what it lists is a directory at no request, and any other name is asked for once, by its tags: only what has
-//! some is there. So below names that are not listed only repositories are walked through, no mere namespaces.
-//! What is listed is what the registry lists, or where it does not, what is known. A repository may hold others: `a`
-//! shows its tags beside `b` of `a/b`. On the Hub `ubuntu` is `library/ubuntu`.
+//! Promises: whatever may be part of a repository's name is a directory, at no request: absence from a catalog is no
+//! proof (a pull-through cache lists only what was pulled), and no registry can tell that no name begins so. What is
+//! listed is what the registry lists, or where it does not list all, what is known. To list what a whole catalog lacks
+//! asks the registry for it once, and is `NotFound` if it denies it. A repository may hold others: `a` shows its tags
+//! beside `b` of `a/b`. On the Hub `ubuntu` is `library/ubuntu`.
 
 use super::content::dir_attr;
 use super::metadata::Metadata;
@@ -190,15 +189,6 @@ impl Folder {
             },
         }
     }
-
-    /// Whether something is at `at`, as the registry's whole catalog tells, if it was read; `None` if it has to be
-    /// asked for.
-    fn is_listed(&self, at: &Repository) -> Option<bool> {
-        match self.metadata.whole_catalog() {
-            Some(catalog) => begins(&catalog, at).then_some(true),
-            None => Some(true),
-        }
-    }
 }
 
 impl Dir for Folder {
@@ -242,25 +232,15 @@ impl Dir for Folder {
         if self.place == Place::Alone {
             return Err(not_found(name));
         }
-        let at = self.below(component)?;
-        let is_there = match self.is_listed(&at) {
-            Some(is_there) => is_there,
-            None => self.metadata.is_there(&source::official(self.metadata.name(), at.clone())?)?,
-        };
-        if is_there { Ok(self.folder(at)) } else { Err(not_found(name)) }
+        Ok(self.folder(self.below(component)?))
     }
 
-    fn is_ready(&self, name: &OsStr) -> bool {
-        let at = |name| Some(self.below(name::parse_component(name)?));
-        match at(name) {
-            _ if self.place == Place::Alone => true,
-            Some(Ok(at)) => self.is_listed(&at).is_some() || self.metadata.is_settled(&at),
-            Some(Err(_)) | None => true,
-        }
+    fn is_ready(&self, _name: &OsStr) -> bool {
+        true
     }
 
     fn negative_ttl(&self) -> Duration {
-        self.metadata.lives.negative
+        self.metadata.ttl()
     }
 
     fn refresh(&self) {

@@ -89,37 +89,33 @@ fn a_name_that_may_begin_a_repository_is_an_empty_directory() {
 }
 
 #[test]
-fn what_a_whole_catalog_does_not_have_is_asked_for_once() {
+fn what_a_whole_catalog_lacks_is_walked_through_for_nothing_and_listed_once_asked_for() {
     let memory = Memory::new();
     memory.tag("a/b", "v1", &memory.image("a/b", "", &[]));
     let root = tree(&memory);
-    assert_eq!(ls(&root, "nothing/here").expect_err("not there").kind(), Kind::NotFound);
-    assert_eq!(memory.asked(), ["catalog", "tags nothing/here"]);
-    // Now that the catalog is known, what is listed costs nothing, what is not one question.
-    let Node::Dir(dir) = root.lookup("a".as_ref()).expect("listed") else { panic!("not a directory") };
-    assert!(root.is_ready("a".as_ref()) && dir.is_ready("b".as_ref()) && !dir.is_ready("c".as_ref()));
-    for path in ["a", "a/b", "a/b/tags"] {
+    assert_eq!(ls(&root, "").expect("ls"), ["a"]);
+    assert_eq!(memory.asked(), ["catalog"]);
+    for path in ["nope", "a/c", "a/b/c", "deep/er/down"] {
         stat(&root, path).map(|_| ()).expect(path);
     }
     assert!(memory.asked().is_empty());
     for _ in 0..3 {
-        for absent in ["nope", "a/c", "a/b/c"] {
-            assert_eq!(stat(&root, absent).map(|_| ()).expect_err(absent).kind(), Kind::NotFound, "{absent}");
-        }
+        assert_eq!(ls(&root, "nothing/here").expect_err("not there").kind(), Kind::NotFound);
     }
-    assert_eq!(memory.asked(), ["tags nope", "tags a/c", "tags a/b/c"]);
-    assert!(dir.is_ready("c".as_ref()) && dir.negative_ttl() <= std::time::Duration::from_secs(5));
-    // Absence from the catalog is no proof.
-    memory.tag("late", "v1", &memory.image("late", "", &[b"here"]));
+    assert_eq!(memory.asked(), ["tags nothing/here"]);
+    // Absence from the catalog is no proof: below `deep`, which is nothing, something may be.
+    memory.tag("deep/late", "v1", &memory.image("deep/late", "", &[b"here"]));
+    assert_eq!(ls(&root, "deep").expect_err("it is none itself").kind(), Kind::NotFound);
+    assert_eq!(ls(&root, "deep/late").expect("it is asked"), ["blobs", "manifests", "tags"]);
+    assert_eq!(ls(&root, "deep/late/tags").expect("the answer is the listing, too"), ["v1"]);
+    assert_eq!(memory.asked(), ["tags deep", "tags deep/late"]);
     memory.content("empty", |_| ());
-    assert_eq!(ls(&root, "late/tags").expect("it is asked"), ["v1"]);
-    assert_eq!(memory.asked(), ["tags late"], "the answer is the listing, too");
-    assert_eq!(stat(&root, "empty").map(|_| ()).expect_err("as ferro says").kind(), Kind::NotFound);
+    assert_eq!(ls(&root, "empty").expect_err("as ferro says").kind(), Kind::NotFound);
     // What the registry will not or cannot tell is not that there is nothing.
     memory.with(|state| state.failing = Some(Kind::Denied));
-    stat(&root, "secret").map(|_| ()).expect("refused");
+    assert_eq!(ls(&root, "secret").expect("refused"), ["blobs", "manifests", "tags"]);
     memory.with(|state| state.failing = Some(Kind::Timeout));
-    assert_eq!(stat(&root, "slow").map(|_| ()).expect_err("dead").kind(), Kind::Timeout);
+    assert_eq!(ls(&root, "slow").expect_err("dead").kind(), Kind::Timeout);
 }
 
 #[test]
@@ -138,7 +134,7 @@ fn a_whole_catalog_decides_alone_what_is_listed() {
     memory.with(|state| state.repositories.remove("gone/b"));
     let root = tree_with(&memory, &store(Some(dir.path())), options());
     assert_eq!(ls(&root, "").expect("ls"), ["a"]);
-    assert_eq!(stat(&root, "gone").map(|_| ()).expect_err("deleted").kind(), Kind::NotFound);
+    assert_eq!(ls(&root, "gone").expect_err("deleted").kind(), Kind::NotFound);
     let fresh = tree_with(&memory, &store(Some(dir.path())), options());
     assert_eq!(ls(&fresh, "gone/b").expect_err("deleted").kind(), Kind::NotFound);
 }
