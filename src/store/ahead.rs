@@ -2,7 +2,7 @@
 //!
 //! Sequential reads grow the window from [`MIN_WINDOW`] to [`MAX_WINDOW`] by doubling; a seek drops it. The kernel
 //! sends the parts of one sequential read on several threads, so "sequential" allows for reads that overtake each
-//! other by a few times their own length.
+//! other by as many times their own length as there are under way at once.
 
 use crate::span::Span;
 
@@ -10,8 +10,9 @@ use crate::span::Span;
 pub(super) const MIN_WINDOW: u64 = 1 << 20;
 /// The largest window: 100 ms of a 2.5 Gbit/s line.
 pub(super) const MAX_WINDOW: u64 = 32 << 20;
-/// How many of its own lengths a read may be off the expected place and still belong to the sequence.
-const SLACK: u64 = 4;
+/// How many of its own lengths a read may be off the expected place and still belong to the sequence: the requests
+/// that the kernel reads ahead with, of which any may come last.
+const SLACK: u64 = 16;
 
 /// What one handle has read and asked for.
 #[derive(Debug, Default)]
@@ -44,7 +45,11 @@ impl Ahead {
             // The first read of a handle: at the start, it most likely goes on; elsewhere it looks something up.
             span.start == 0
         };
-        let seek = self.started && !sequential && self.window > 0;
+        // Readers of one file share its pages in the kernel: each handle is asked for what the others lack. A skip that
+        // ends within reach is no reason to call off what lies between.
+        let near =
+            span.start < self.frontier.saturating_add(MAX_WINDOW) && span.end.saturating_add(MAX_WINDOW) > self.next;
+        let seek = self.started && !sequential && self.window > 0 && !near;
         self.started = true;
         if !sequential {
             *self = Ahead { next: span.end, window: 0, frontier: span.end, started: true };
@@ -55,7 +60,10 @@ impl Ahead {
         }
         self.next = self.next.max(span.end);
         self.frontier = self.frontier.max(span.start);
-        let end = (self.next + self.window).min(size);
+        // To a multiple of what is asked for at once: what is left over would be a request of its own.
+        let unit = self.window.clamp(1, MIN_WINDOW);
+        let reach = (self.next + self.window) / unit * unit;
+        let end = reach.max(self.next).min(size);
         // Asking in steps of a quarter keeps requests few and the line busy.
         if end < size && end.saturating_sub(self.frontier) < self.window / 4 {
             return Plan { ahead: Span::new(self.frontier, self.frontier), seek: false };
@@ -106,7 +114,26 @@ mod tests {
         assert!(plan.seek && plan.ahead.is_empty());
         let plan = read(&mut ahead, 900 * MIB, 4096);
         assert!(!plan.seek && plan.ahead.is_empty(), "there is no window left to drop");
-        assert_eq!(read(&mut ahead, 900 * MIB + 4096, 4096).ahead.end, 901 * MIB + 8192, "a new sequence");
+        assert_eq!(read(&mut ahead, 900 * MIB + 4096, 4096).ahead.end, 901 * MIB, "a new sequence");
+    }
+
+    #[test]
+    fn a_skip_within_reach_calls_nothing_off() {
+        let mut ahead = Ahead::default();
+        for at in 0..8 {
+            read(&mut ahead, at * MIB, MIB);
+        }
+        let plan = read(&mut ahead, 30 * MIB, MIB);
+        assert!(!plan.seek && plan.ahead.is_empty());
+        assert!(!read(&mut ahead, 31 * MIB, MIB).ahead.is_empty(), "a new sequence");
+        assert!(read(&mut ahead, 500 * MIB, MIB).seek);
+    }
+
+    #[test]
+    fn the_first_request_is_for_one_window_whatever_the_kernel_asks_for_first() {
+        for len in [4096, 16 << 10, 128 << 10, MIB - 1] {
+            assert_eq!(read(&mut Ahead::default(), 0, len).ahead, Span::new(0, MIB));
+        }
     }
 
     #[test]
@@ -130,6 +157,6 @@ mod tests {
         let mut ahead = Ahead::default();
         assert_eq!(ahead.read(Span::new(0, 10), 100, MAX_WINDOW).ahead, Span::new(0, 100));
         let mut ahead = Ahead::default();
-        assert_eq!(ahead.read(Span::new(0, 10), 1 << 30, 4096).ahead, Span::new(0, 4106));
+        assert_eq!(ahead.read(Span::new(0, 10), 1 << 30, 4096).ahead, Span::new(0, 4096));
     }
 }

@@ -42,7 +42,7 @@ impl Content {
     }
 
     /// Has the bytes of `span` on their way, in requests of at most `chunk` bytes, without waiting. Returns how far
-    /// that was done, and the jobs it took.
+    /// that was done, and the jobs that bring them, whoever began them: they count on the caller until it abandons them.
     pub(super) fn prefetch(
         self: &Arc<Content>,
         span: Span,
@@ -54,7 +54,9 @@ impl Content {
             !state.have.has(index) && !state.flights.has(index) && !self.store.memory.has(&self.key(index))
         };
         let missing: Vec<u32> = unit::touched(span).filter(|&index| is_missing(&state, index)).collect();
-        let (mut jobs, mut asked) = (Vec::new(), span.end);
+        let touched = unit::touched(span);
+        let mut jobs = state.flights.jobs_for(touched.start..touched.end);
+        let (begun, mut asked) = (jobs.len(), span.end);
         for run in unit::runs(missing, chunk.div_ceil(SPAN) as u32) {
             if state.flights.active() >= MAX_AHEAD_JOBS {
                 asked = u64::from(run.start) * SPAN;
@@ -63,8 +65,9 @@ impl Content {
             let run: Vec<u32> = run.filter(|&index| !state.flights.has(index)).collect();
             jobs.extend(self.start(&mut state, &run, chunk, remote));
         }
+        jobs.iter().for_each(|job| job.adopt());
         drop(state);
-        jobs.iter().for_each(|job| self.launch(job.clone(), false));
+        jobs[begun..].iter().for_each(|job| self.launch(job.clone(), false));
         (asked, jobs)
     }
 

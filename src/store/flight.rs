@@ -45,13 +45,29 @@ pub(super) struct Job {
     pub(super) run: Range<u32>,
     /// Readers that wait for one of its spans.
     pub(super) waiters: AtomicUsize,
+    /// Handles that read ahead and count on it.
+    owners: AtomicUsize,
     unwanted: AtomicBool,
+    over: AtomicBool,
 }
 
 impl Job {
-    /// Whoever started it has no more use for it.
-    pub(super) fn call_off(&self) {
-        self.unwanted.store(true, Ordering::Relaxed);
+    /// One handle more counts on it.
+    pub(super) fn adopt(&self) {
+        self.owners.fetch_add(1, Ordering::Relaxed);
+        self.unwanted.store(false, Ordering::Relaxed);
+    }
+
+    /// One handle less does; with the last one it is called off.
+    pub(super) fn abandon(&self) {
+        if self.owners.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.unwanted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it has come to its end.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     /// Whether it serves nobody.
@@ -117,7 +133,9 @@ impl Flights {
             remote: remote.clone(),
             run: run.clone(),
             waiters: AtomicUsize::new(0),
+            owners: AtomicUsize::new(0),
             unwanted: AtomicBool::new(false),
+            over: AtomicBool::new(false),
         });
         for index in run {
             self.map.entry(index).or_insert_with(|| Flight { slot: Arc::default(), job: job.clone(), joined: false });
@@ -180,6 +198,7 @@ impl Flights {
     /// `job` is over: what has not landed lands as `asked` if the job was started for it, else as `other`; or it goes
     /// on with the leader if there is another.
     pub(super) fn end(&mut self, job: &Arc<Job>, asked: &Landing, other: &Landing) {
+        job.over.store(true, Ordering::Relaxed);
         self.jobs.retain(|running| !Arc::ptr_eq(running, job));
         if self.leads(job) {
             self.leader = None;
@@ -204,9 +223,15 @@ impl Flights {
         });
     }
 
+    /// The jobs that are to bring spans of `run`.
+    pub(super) fn jobs_for(&self, run: Range<u32>) -> Vec<Arc<Job>> {
+        let is_wanted = |job: &&Arc<Job>| job.run.start < run.end && run.start < job.run.end || self.leads(job);
+        self.jobs.iter().filter(is_wanted).cloned().collect()
+    }
+
     /// Calls off everything.
     pub(super) fn call_off(&self) {
-        self.jobs.iter().for_each(|job| job.call_off());
+        self.jobs.iter().for_each(|job| job.unwanted.store(true, Ordering::Relaxed));
     }
 }
 
@@ -280,5 +305,21 @@ mod tests {
         assert!(!job.is_idle());
         job.waiters.fetch_sub(1, Ordering::Relaxed);
         assert!(job.is_idle());
+    }
+
+    #[test]
+    fn what_two_count_on_goes_on_when_one_leaves() {
+        let mut flights = Flights::default();
+        let job = flights.start(2..4, &remote());
+        assert!(flights.jobs_for(0..2).is_empty() && flights.jobs_for(4..9).is_empty());
+        for _ in 0..2 {
+            flights.jobs_for(3..9).iter().for_each(|job| job.adopt());
+        }
+        job.abandon();
+        assert!(!job.is_idle());
+        job.abandon();
+        assert!(job.is_idle());
+        job.adopt();
+        assert!(!job.is_idle(), "it had not ended yet");
     }
 }

@@ -119,14 +119,19 @@ impl Handle {
         let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
         let plan = position.ahead.read(span, self.blob.size, limit);
         if plan.seek {
-            position.jobs.drain(..).for_each(|job| job.call_off());
+            position.jobs.drain(..).for_each(|job| job.abandon());
         }
         if !plan.ahead.is_empty() {
             let (asked, jobs) = content.prefetch(plan.ahead, position.ahead.chunk(), &self.blob.remote);
             content.advise(Span::new(plan.ahead.start, asked.min(plan.ahead.start + ADVICE)));
             position.ahead.asked(asked);
-            position.jobs.retain(|job| Arc::strong_count(job) > 1);
-            position.jobs.extend(jobs);
+            position.jobs.retain(|job| !job.is_over());
+            for job in jobs {
+                match position.jobs.iter().any(|known| Arc::ptr_eq(known, &job)) {
+                    true => job.abandon(),
+                    false => position.jobs.push(job),
+                }
+            }
         }
         position.ahead.is_sequential()
     }
@@ -171,7 +176,7 @@ impl ReadAt for Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         let position = self.position.get_mut().unwrap_or_else(PoisonError::into_inner);
-        position.jobs.drain(..).for_each(|job| job.call_off());
+        position.jobs.drain(..).for_each(|job| job.abandon());
         if let Some(content) = self.content.get() {
             content.leave();
         }
