@@ -6,7 +6,7 @@ use regfs::read_at::ReadAt;
 use regfs::store::{SPAN, State, Verify, maintain};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 #[test]
@@ -345,58 +345,6 @@ fn a_closed_handle_leaves_nothing_running() {
 }
 
 #[test]
-fn a_stuck_remote_holds_up_nobody_else() {
-    let dir = tempfile::tempdir().expect("tempdir");
-    let (bytes, digest) = content(20 * MIB, 15);
-    let store = store(dir.path());
-    let good = Remote::new(&bytes);
-    read_through(handle(&store, &digest, &good).as_ref(), &bytes, MIB).expect("read");
-    let stop = Arc::new(AtomicBool::new(false));
-    std::thread::scope(|scope| {
-        for number in 0..64 {
-            let (stop, store) = (stop.clone(), &store);
-            scope.spawn(move || {
-                let digest = regfs::digest::Digest::of(&[number]);
-                let blob = store.blob(&digest, 20 * MIB, Arc::new(Stuck(stop))).expect("blob");
-                let error = read(blob.open().as_ref(), 0, 10).expect_err("stuck");
-                assert_eq!(error.kind(), Kind::Timeout);
-            });
-        }
-        std::thread::sleep(Duration::from_millis(200));
-        // The best of a few: a busy machine may delay any one of them, a stuck remote would delay all.
-        let took = (16..21).map(|seed| {
-            let (other, other_digest) = content(9 * MIB, seed);
-            let cold = Remote::new(&other);
-            let start = std::time::Instant::now();
-            let cached = handle(&store, &digest, &good);
-            read(cached.as_ref(), 11 * MIB, MIB).expect("cached");
-            read(handle(&store, &other_digest, &cold).as_ref(), 2 * MIB, 10).expect("cold, elsewhere");
-            start.elapsed()
-        });
-        let best = took.min().expect("five tries");
-        assert!(best < Duration::from_millis(100), "{best:?}");
-        stop.store(true, Ordering::Relaxed);
-    });
-}
-
-struct Stuck(Arc<AtomicBool>);
-
-impl ReadAt for Stuck {
-    fn len(&self) -> regfs::error::Result<u64> {
-        Ok(20 * MIB)
-    }
-    fn read_at(&self, _: &mut [u8], _: u64) -> regfs::error::Result<usize> {
-        for _ in 0..1000 {
-            std::thread::sleep(Duration::from_millis(10));
-            if self.0.load(Ordering::Relaxed) {
-                break;
-            }
-        }
-        Err(regfs::error::Error::new(Kind::Timeout, "nothing came"))
-    }
-}
-
-#[test]
 fn a_bad_directory_means_memory_alone() {
     let dir = tempfile::tempdir().expect("tempdir");
     let file = dir.path().join("file");
@@ -431,5 +379,5 @@ fn strict_goes_on_with_what_an_earlier_run_left() {
     let open = handle(&store, &digest, &remote);
     assert_eq!(read(open.as_ref(), 9, 9).expect("read"), bytes[9..18]);
     assert_eq!(store.state(&digest), State::Verified);
-    assert!(remote.sent() <= 20 * MIB, "what was here is not fetched again");
+    assert!(remote.sent() <= 20 * MIB, "what was here is not fetched again: {} of 20 MiB", remote.sent());
 }
