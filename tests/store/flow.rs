@@ -345,6 +345,26 @@ fn a_closed_handle_leaves_nothing_running() {
 }
 
 #[test]
+fn what_others_count_on_outlives_who_began_it() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (bytes, digest) = content(24 * MIB, 19);
+    let remote = Remote::with(&bytes, Faults { slow: Duration::from_millis(2), ..Faults::default() });
+    let store = store(dir.path());
+    let last = handle(&store, &digest, &remote);
+    assert_eq!(read(last.as_ref(), 0, 9).expect("read"), bytes[..9]);
+    // Each begins a little more than the one before it, and leaves in the middle of that.
+    for at in 1..12 {
+        let next = handle(&store, &digest, &remote);
+        for at in 0..at {
+            read(next.as_ref(), at * MIB, MIB).expect("read");
+            read(last.as_ref(), at * MIB, MIB).expect("read");
+        }
+    }
+    read_through(last.as_ref(), &bytes, MIB).expect("read");
+    assert_eq!(remote.sent(), 24 * MIB, "each byte is sent once");
+}
+
+#[test]
 fn a_bad_directory_means_memory_alone() {
     let dir = tempfile::tempdir().expect("tempdir");
     let file = dir.path().join("file");
