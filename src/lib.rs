@@ -59,6 +59,7 @@ pub mod stamp;
 pub mod net;
 
 // 2: siblings
+pub mod layer;
 pub mod remote;
 pub mod store;
 

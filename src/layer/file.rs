@@ -1,0 +1,104 @@
+//! One file of a layer: its extents, read from the content of the archive.
+//!
+//! Promises: what no extent covers reads as zeros, without reading anything; nothing outside of its extents is read.
+
+use super::entry::Extent;
+use crate::error::Result;
+use crate::read_at::ReadAt;
+use std::sync::Arc;
+
+/// The bytes of one file.
+pub struct LayerFile {
+    content: Arc<dyn ReadAt>,
+    extents: Vec<Extent>,
+    size: u64,
+}
+
+impl LayerFile {
+    /// A file of `size` bytes, of which `extents` (ascending) are in `content`.
+    pub fn new(content: Arc<dyn ReadAt>, extents: Vec<Extent>, size: u64) -> LayerFile {
+        LayerFile { content, extents, size }
+    }
+}
+
+impl ReadAt for LayerFile {
+    fn len(&self) -> Result<u64> {
+        Ok(self.size)
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        let want = self.size.saturating_sub(offset).min(buf.len() as u64) as usize;
+        let mut done = 0;
+        while let Some(rest) = buf.get_mut(done..want).filter(|rest| !rest.is_empty()) {
+            let at = offset.saturating_add(done as u64);
+            // The first extent that ends after `at`: it holds it, or a hole comes before it.
+            let next = self.extents.partition_point(|extent| extent.at.saturating_add(extent.len) <= at);
+            let extent = self.extents.get(next);
+            match extent.filter(|extent| extent.at <= at) {
+                Some(extent) => {
+                    let within = at - extent.at;
+                    let count = rest.len().min(usize::try_from(extent.len - within).unwrap_or(usize::MAX));
+                    let got = self.content.read_at(&mut rest[..count], extent.offset.saturating_add(within))?;
+                    if got == 0 {
+                        return Err(crate::error::Error::new(
+                            crate::error::Kind::Corrupt,
+                            format!("the layer's content ends before byte {at} of the file"),
+                        ));
+                    }
+                    done += got;
+                }
+                None => {
+                    let hole = extent.map_or(u64::MAX, |extent| extent.at - at);
+                    let count = rest.len().min(usize::try_from(hole).unwrap_or(usize::MAX));
+                    rest[..count].fill(0);
+                    done += count;
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    fn origin(&self) -> String {
+        self.content.origin()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    fn file(extents: &[(u64, u64, u64)], size: u64) -> LayerFile {
+        let content: Vec<u8> = (0..100).collect();
+        let extents = extents.iter().map(|&(at, offset, len)| Extent { at, offset, len }).collect();
+        LayerFile::new(Arc::new(content), extents, size)
+    }
+
+    fn read(file: &LayerFile, offset: u64, len: usize) -> Vec<u8> {
+        let mut buf = vec![9; len];
+        let got = file.read_at(&mut buf, offset).expect("read");
+        buf.truncate(got);
+        buf
+    }
+
+    #[test]
+    fn holes_are_zeros() {
+        let sparse = file(&[(2, 10, 3), (8, 50, 1)], 12);
+        assert_eq!(read(&sparse, 0, 100), [0, 0, 10, 11, 12, 0, 0, 0, 50, 0, 0, 0]);
+        for start in 0..13 {
+            for len in 0..14 {
+                let whole = read(&sparse, 0, 100);
+                let end = (start + len).min(12);
+                assert_eq!(read(&sparse, start as u64, len), whole[start.min(12)..end.max(start.min(12))]);
+            }
+        }
+        assert_eq!(read(&file(&[], 3), 0, 5), [0, 0, 0]);
+        assert!(read(&file(&[], 0), 0, 5).is_empty());
+    }
+
+    #[test]
+    fn content_that_is_too_short_is_damage() {
+        let mut buf = [0; 20];
+        assert_eq!(file(&[(0, 90, 20)], 20).read_at(&mut buf, 0).expect_err("short").kind(), Kind::Corrupt);
+    }
+}

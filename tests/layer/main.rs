@@ -1,0 +1,5 @@
+//! Layers as real programs write and read them.
+
+mod frames;
+mod gzip;
+mod tar;
