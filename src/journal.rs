@@ -88,6 +88,7 @@ pub struct Journal {
     errors: Mutex<VecDeque<Failure>>,
     requests: Mutex<VecDeque<Request>>,
     remotes: Mutex<BTreeMap<String, Health>>,
+    layers: Mutex<BTreeMap<String, (u64, u64)>>,
     /// The counters.
     pub counters: Counters,
 }
@@ -150,6 +151,20 @@ impl Journal {
     /// Every remote that was spoken to.
     pub fn remotes(&self) -> BTreeMap<String, Health> {
         self.remotes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A layer is being read: so many bytes of so many, or no longer.
+    pub fn indexing(&self, layer: &str, progress: Option<(u64, u64)>) {
+        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        match progress {
+            Some(progress) => layers.insert(layer.to_owned(), progress),
+            None => layers.remove(layer),
+        };
+    }
+
+    /// The layers that are being read: bytes that were read, and bytes there are.
+    pub fn layers(&self) -> BTreeMap<String, (u64, u64)> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

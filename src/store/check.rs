@@ -1,5 +1,8 @@
 //! Checking a cache directory: everything in it is read and hashed anew, and what is wrong taken out.
+//!
+//! But for what was made from layers: whoever opens such a file checks it, and it is only counted here.
 
+use super::derived::Derived;
 use super::disk::evict::{self, Item, What};
 use super::disk::layout::{Layout, open_options};
 use super::disk::part::{Lock, table_path};
@@ -24,6 +27,8 @@ pub struct Checked {
     pub stuck: Vec<(String, String)>,
     /// Parts that a live process is adding to, and that were left alone.
     pub busy: u64,
+    /// Files made from layers, which are checked when they are used.
+    pub unchecked: u64,
     /// Bytes read.
     pub bytes: u64,
 }
@@ -45,7 +50,8 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Step)) -> Result<Checked> {
     let total = items.iter().filter(|item| matches!(item.what, What::Blob | What::Part)).map(|item| item.bytes).sum();
     let mut checked = Checked::default();
     // Blobs before tables: a table is judged by its own seal, a blob by its digest, which mends its table.
-    for what in [What::Blob, What::Part, What::Table, What::Known] {
+    let derived = Derived::ALL.map(What::Derived);
+    for what in [What::Blob, What::Part, What::Table, What::Known].into_iter().chain(derived) {
         for item in items.iter().filter(|item| item.what == what) {
             let mut read = |bytes: u64| {
                 checked.bytes += bytes;
@@ -53,6 +59,7 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Step)) -> Result<Checked> {
             };
             match one(&layout, item, &mut read) {
                 Verdict::Right => checked.right += u64::from(matches!(what, What::Blob | What::Part)),
+                Verdict::Unchecked => checked.unchecked += 1,
                 Verdict::Busy => checked.busy += 1,
                 Verdict::Wrong(name) => checked.wrong.push(name),
                 Verdict::Stuck(name, error) => checked.stuck.push((name, error.to_string())),
@@ -68,6 +75,7 @@ enum Verdict {
     Wrong(String),
     Stuck(String, io::Error),
     Busy,
+    Unchecked,
     Gone,
 }
 
@@ -109,6 +117,7 @@ fn one(layout: &Layout, item: &Item, read: &mut dyn FnMut(u64)) -> Verdict {
             Err(error) => Verdict::Stuck(format!("parts of {digest}"), error),
         },
         What::Table if has_whole_table(layout, &digest) => Verdict::Right,
+        What::Derived(_) => Verdict::Unchecked,
         What::Table | What::Known => drop(format!("checks of {digest}")),
     }
 }

@@ -4,6 +4,7 @@
 //! write is left alone, except by [`clear`], which takes its names away. A directory that does not exist is an
 //! empty cache.
 
+use super::derived::Derived;
 use super::disk::evict::{self, Item, What};
 use super::disk::layout::Layout;
 use super::disk::part::{self, Lock, read_table, table_path, whole_table};
@@ -14,7 +15,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// How a blob is in the cache.
+/// How something is in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// Whole and verified.
@@ -23,14 +24,16 @@ pub enum Kept {
     Part,
     /// A part of it, which a live process is adding to.
     Filling,
+    /// Not the blob itself, but what was made from it, a layer.
+    Derived(Derived),
 }
 
-/// One blob in the cache.
+/// One blob in the cache, or what was made from one.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// What it is called.
+    /// What the blob is called.
     pub digest: Digest,
-    /// Its size in bytes, if that is known.
+    /// The size in bytes, if that is known; of what was made from a blob its own.
     pub size: Option<u64>,
     /// Bytes of it that are here.
     pub cached: u64,
@@ -45,13 +48,15 @@ pub struct Entry {
 pub struct Freed {
     /// Blobs and parts taken out.
     pub dropped: u64,
+    /// Files taken out that were made from layers.
+    pub derived: u64,
     /// Bytes they took.
     pub freed: u64,
     /// Bytes that everything in the cache takes now.
     pub left: u64,
 }
 
-/// The blobs in the cache at `dir`, the most recently used first.
+/// The blobs in the cache at `dir` and what was made from them, the most recently used first.
 pub fn list(dir: &Path) -> Result<Vec<Entry>> {
     let layout = layout(dir)?;
     let mut entries: Vec<Entry> = evict::scan(&layout).iter().filter_map(|item| entry(&layout, item)).collect();
@@ -78,16 +83,20 @@ fn entry(layout: &Layout, item: &Item) -> Option<Entry> {
             let kept = if filling { Kept::Filling } else { Kept::Part };
             Some(Entry { digest, size: table.map(|table| table.size), cached, used, kept })
         }
+        What::Derived(kind) => {
+            let size = std::fs::metadata(&item.path).ok()?.len();
+            Some(Entry { digest, size: Some(size), cached: size, used, kept: Kept::Derived(kind) })
+        }
         What::Table | What::Known => None,
     }
 }
 
 /// Takes out what was not used for `unused`, if given, then the least recently used until the cache takes at most
-/// `size` bytes, if given.
+/// `size` bytes, if given, indexes last as far as a quarter of that holds them.
 pub fn prune(dir: &Path, size: Option<u64>, unused: Option<Duration>) -> Result<Freed> {
     let layout = layout(dir)?;
     let mut items = evict::scan(&layout);
-    items.sort_by_key(|item| item.used);
+    evict::in_order(&mut items, size.unwrap_or(0));
     let now = SystemTime::now();
     let mut freed = Freed { left: items.iter().map(|item| item.bytes).sum(), ..Freed::default() };
     for item in items {
@@ -122,6 +131,7 @@ pub fn clear(dir: &Path) -> Result<Freed> {
 impl Freed {
     fn took(&mut self, item: &Item) {
         self.dropped += u64::from(matches!(item.what, What::Blob | What::Part));
+        self.derived += u64::from(matches!(item.what, What::Derived(_)));
         self.freed += item.bytes;
         self.left -= item.bytes;
     }

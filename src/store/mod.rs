@@ -7,18 +7,23 @@
 //! The way of a read: [`Handle`] (read-ahead, `ahead`) → `content` (what is where) → `read` (memory, disk, flights) →
 //! `fetch` (the remote) → `gather` (runs to spans) → `hash` (the running digest; publishing, or poison).
 //! `disk` knows the files, `memory` the budget, `flight` who waits for what. Knows nothing of registries and names.
+//!
+//! Beside blobs it keeps what others made from a layer ([`Derived`]), whose content it neither knows nor checks.
 
 mod ahead;
 mod blob;
 mod buffer;
 pub mod check;
 mod content;
+mod derived;
 mod disk;
+mod draft;
 mod fetch;
 mod flight;
 mod gather;
 mod handle;
 mod hash;
+mod held;
 mod known;
 pub mod maintain;
 mod memory;
@@ -30,6 +35,8 @@ mod strict;
 mod unit;
 
 pub use self::blob::Blob;
+pub use self::derived::Derived;
+pub use self::draft::Draft;
 pub use self::handle::Handle;
 pub use self::unit::{MAX_BLOB, SMALL, SPAN};
 
@@ -37,6 +44,7 @@ use self::content::Content;
 use self::disk::publish::Proof;
 use self::disk::table::Sum;
 use self::disk::{Disk, part};
+use self::held::Held;
 use self::memory::{Key, Memory};
 use self::poison::Poisons;
 use self::pool::Pool;
@@ -99,6 +107,8 @@ pub struct Usage {
     pub memory_used: u64,
     /// The most bytes of content in memory.
     pub memory_limit: u64,
+    /// Bytes of what was made from layers that are in memory for want of a disk, beside `memory_used`.
+    pub held: u64,
     /// Whole blobs on disk.
     pub blobs: u64,
     /// Blobs of which a part is on disk.
@@ -130,6 +140,7 @@ pub struct Store {
     /// Why there is no disk, if one was wanted.
     unusable: Option<String>,
     memory: Memory,
+    held: Held,
     verify: Verify,
     journal: Arc<Journal>,
     fetchers: Pool,
@@ -161,6 +172,7 @@ impl Store {
             disk,
             unusable,
             memory: Memory::new(config.memory_bytes),
+            held: Held::new(),
             verify: config.verify,
             journal: config.journal,
             fetchers: Pool::new("regfs-fetch", FETCHERS),
@@ -261,6 +273,7 @@ impl Store {
             disk_limit,
             memory_used: self.memory.used(),
             memory_limit: self.memory.budget(),
+            held: self.held.used(),
             blobs,
             parts,
             degraded: self.unusable.clone().or_else(|| self.disk.as_ref().and_then(Disk::trouble)),
@@ -296,6 +309,16 @@ impl Store {
     /// can drop them. Called on a thread of the store, with no lock held; readers are told when it returns.
     pub fn on_poison(&self, hook: Box<dyn Fn(&Digest) + Send + Sync>) {
         self.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook.into());
+    }
+
+    /// Where it counts and tells.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// Whether nothing is served that was not checked against its digest.
+    pub fn is_strict(&self) -> bool {
+        self.verify == Verify::Strict
     }
 
     /// Waits, at most `limit`, until what was read is hashed and kept: for a process that ends after reading, whose

@@ -3,6 +3,7 @@
 use super::buffer::Buffer;
 use super::content::Content;
 use super::disk::part::Data;
+use super::disk::reopen;
 use super::disk::table::{self, Sum};
 use super::flight::{Job, Landing, Slot};
 use super::unit::{self, SPAN};
@@ -13,7 +14,6 @@ use crate::span::Span;
 use bytes::Bytes;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -246,8 +246,7 @@ impl Content {
         let data = state.data.clone().filter(|_| right)?;
         drop(state);
         // Another descriptor, that only reads: it goes to whoever asks.
-        let path = format!("/proc/self/fd/{}", data.file.as_raw_fd());
-        File::open(path).ok().map(Arc::new)
+        reopen(&data.file).ok().map(Arc::new)
     }
 
     fn found_right(&self, indexes: &[u32]) {

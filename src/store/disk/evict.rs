@@ -2,9 +2,15 @@
 //!
 //! Works on names alone: a file that somebody has open stays readable for them. What a live process is writing is
 //! left alone. Several processes may do this; one at a time does.
+//!
+//! The order is that of the last use, with one exception: the indexes that were used last, as far as they fit together
+//! in a quarter of what is to be left ([`INDEX_SHARE`]), go after everything else. They are small, and each costs a
+//! whole layer; but indexes that nobody asks for must not fill a cache.
 
 use super::layout::{Layout, open_options};
 use super::part::{Lock, is_at, table_path};
+use crate::store::derived::Derived;
+use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -13,6 +19,8 @@ use std::time::{Duration, SystemTime};
 
 /// Bytes of a block as stat(2) counts them.
 const BLOCK: u64 = 512;
+/// One part in this many of the cache is for indexes before all else.
+const INDEX_SHARE: u64 = 4;
 
 /// What an item of the cache is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +28,7 @@ pub(in crate::store) enum What {
     Blob,
     Part,
     Table,
+    Derived(Derived),
     Known,
 }
 
@@ -37,9 +46,9 @@ pub(in crate::store) struct Item {
 /// Everything in the cache directory. What vanishes meanwhile is left out.
 pub(in crate::store) fn scan(layout: &Layout) -> Vec<Item> {
     let mut items = Vec::new();
-    for (what, name, depth) in
-        [(What::Blob, "blobs", 2), (What::Part, "parts", 0), (What::Table, "spans", 2), (What::Known, "known", 0)]
-    {
+    let derived = Derived::ALL.map(|kind| (What::Derived(kind), kind.name(), 2));
+    let blobs = [(What::Blob, "blobs", 2), (What::Part, "parts", 0), (What::Table, "spans", 2)];
+    for (what, name, depth) in blobs.into_iter().chain(derived).chain([(What::Known, "known", 0)]) {
         walk(&layout.dir(name), depth, &mut |path, meta| {
             let mut bytes = meta.blocks() * BLOCK;
             if what == What::Part {
@@ -110,7 +119,7 @@ pub(in crate::store) fn shrink(layout: &Layout, limit: u64, goal: u64) -> Outcom
     let total: u64 = items.iter().map(|item| item.bytes).sum();
     let mut outcome = Outcome { used: total, ..Outcome::default() };
     if total > limit && matches!(lock, Ok(Some(_))) {
-        items.sort_by_key(|item| item.used);
+        in_order(&mut items, goal);
         items.retain(|item| {
             if outcome.used <= goal || is_bound(layout, item) || !remove(item) {
                 return true;
@@ -123,6 +132,18 @@ pub(in crate::store) fn shrink(layout: &Layout, limit: u64, goal: u64) -> Outcom
     outcome.blobs = items.iter().filter(|item| item.what == What::Blob).count() as u64;
     outcome.parts = items.iter().filter(|item| item.what == What::Part).count() as u64;
     outcome
+}
+
+/// Sorts `items` by who goes first where `goal` bytes are to be left.
+pub(in crate::store) fn in_order(items: &mut [Item], goal: u64) {
+    items.sort_by_key(|item| item.used);
+    let (mut room, mut favoured) = (goal / INDEX_SHARE, HashSet::new());
+    for item in items.iter().rev().filter(|item| item.what == What::Derived(Derived::Index)) {
+        let Some(left) = room.checked_sub(item.bytes) else { break };
+        room = left;
+        favoured.insert(item.path.clone());
+    }
+    items.sort_by_key(|item| favoured.contains(&item.path));
 }
 
 /// Whether it is the table of a blob that is here, and goes after it: without, the blob would be hashed anew.

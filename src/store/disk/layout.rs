@@ -4,6 +4,8 @@
 //! v1/blobs/<algorithm>/<ab>/<hex>    whole blobs, verified: a name here is the proof
 //! v1/parts/<algorithm>-<hex>         sparse files of what is here so far, with <…>.table beside
 //! v1/spans/<algorithm>/<ab>/<hex>    tables of whole blobs, kept when the blob is evicted
+//! v1/index/<algorithm>/<ab>/<hex>    what was made from a layer: its table of contents
+//! v1/chunks/<algorithm>/<ab>/<hex>   and its content, compressed anew in chunks; both are checked by who reads them
 //! v1/known/<hex>                     small facts
 //! v1/tmp/                            files on their way to a name; what a crash leaves is swept
 //! ```
@@ -12,8 +14,12 @@
 
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
+use crate::store::derived::Derived;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::linkat;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +41,7 @@ impl Layout {
         make(dir).map_err(|error| Error::io(format!("use cache directory {}", dir.display()), error))?;
         own(dir)?;
         let layout = Layout { root: dir.join(VERSION) };
-        for name in ["", "blobs", "parts", "spans", "known", "tmp"] {
+        for name in ["", "blobs", "parts", "spans", "index", "chunks", "known", "tmp"] {
             let path = layout.root.join(name);
             make(&path).map_err(|error| Error::io(format!("use cache directory {}", path.display()), error))?;
             own(&path)?;
@@ -71,13 +77,18 @@ impl Layout {
         self.root.join("parts").join(format!("{}-{}", digest.algorithm(), digest.encoded()))
     }
 
-    /// What a file under `blobs/`, `parts/` or `spans/` is of; `None` for any other.
+    /// Where what was made from the layer `digest` is.
+    pub(in crate::store) fn derived(&self, kind: Derived, digest: &Digest) -> PathBuf {
+        self.sharded(kind.name(), digest)
+    }
+
+    /// What a file under `blobs/`, `parts/`, `spans/`, `index/` or `chunks/` is of; `None` for any other.
     pub(in crate::store) fn digest_of(&self, path: &Path) -> Option<Digest> {
         let within = path.strip_prefix(&self.root).ok()?;
         let mut names = within.iter().map(|name| name.to_str());
         let digest = match (names.next()??, names.next()??, names.next(), names.next()) {
             ("parts", name, None, None) => name.replacen('-', ":", 1),
-            ("blobs" | "spans", algorithm, Some(shard), Some(hex)) => {
+            ("blobs" | "spans" | "index" | "chunks", algorithm, Some(shard), Some(hex)) => {
                 let (shard, hex) = (shard?, hex?);
                 hex.starts_with(shard).then(|| format!("{algorithm}:{hex}"))?
             }
@@ -110,11 +121,16 @@ impl Layout {
 
     /// A file in `tmp/`, to be renamed.
     pub(in crate::store) fn named_temp(&self) -> io::Result<Temp> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let (pid, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = self.dir("tmp").join(format!("{pid}-{number}-{:016x}", fastrand::u64(..)));
+        let path = self.passing();
         let file = open_options().create_new(true).open(&path)?;
         Ok(Temp { file, path: Some(path) })
+    }
+
+    /// A name in `tmp/` that nobody has.
+    fn passing(&self) -> PathBuf {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let (pid, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        self.dir("tmp").join(format!("{pid}-{number}-{:016x}", fastrand::u64(..)))
     }
 
     /// Replaces `path` by `bytes`: whole or not at all, even if the machine stops.
@@ -122,12 +138,22 @@ impl Layout {
         use std::io::Write;
         let mut temp = self.named_temp()?;
         temp.file.write_all(bytes)?;
-        let Some(from) = temp.path.take() else { return Ok(()) };
-        let moved = with_parent(path, || std::fs::rename(&from, path));
-        if moved.is_err() {
-            let _ = std::fs::remove_file(&from);
+        self.name(&mut temp, path)
+    }
+
+    /// Gives `temp` the name `path`, in place of what has it.
+    pub(in crate::store) fn name(&self, temp: &mut Temp, path: &Path) -> io::Result<()> {
+        if temp.path.is_none() {
+            // A link does not replace, a rename does: it has a name in `tmp/` in between.
+            let (from, passing) = (format!("/proc/self/fd/{}", temp.file.as_raw_fd()), self.passing());
+            linkat(AT_FDCWD, from.as_str(), AT_FDCWD, &passing, AtFlags::AT_SYMLINK_FOLLOW)?;
+            temp.path = Some(passing);
         }
-        moved
+        if let Some(from) = &temp.path {
+            with_parent(path, || std::fs::rename(from, path))?;
+        }
+        temp.path = None;
+        Ok(())
     }
 
     fn sweep(&self) {
@@ -229,7 +255,10 @@ mod tests {
     fn paths_tell_their_digest() {
         let layout = Layout::at(Path::new("/cache"));
         let digest = Digest::of(b"x");
-        for path in [layout.blob(&digest), layout.spans(&digest), layout.part(&digest)] {
+        for path in [layout.blob(&digest), layout.spans(&digest), layout.part(&digest)]
+            .into_iter()
+            .chain([Derived::Index, Derived::Chunks].map(|kind| layout.derived(kind, &digest)))
+        {
             assert_eq!(layout.digest_of(&path), Some(digest.clone()));
             assert_eq!(layout.digest_of(&path.with_extension("table")), None);
         }

@@ -21,6 +21,7 @@ use nix::sys::time::TimeSpec;
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +32,9 @@ use std::time::{Duration, Instant, SystemTime};
 const RETRY: Duration = Duration::from_secs(5);
 /// How long making room is not tried again where everything is in use.
 const REST: Duration = Duration::from_secs(1);
+/// How long a writer waits for room that somebody else makes, and how often it looks.
+const PATIENCE: Duration = Duration::from_secs(5);
+const MOMENT: Duration = Duration::from_millis(5);
 /// A use is noted if the last one noted is older than this: a write of an inode per open is enough.
 const TOUCH: i64 = 60;
 /// What a file system allots.
@@ -42,7 +46,10 @@ const TRUSTED: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 pub(super) struct Disk {
     pub(super) layout: Layout,
     limit: u64,
+    /// Bytes of what has a name, in whole blocks.
     used: AtomicU64,
+    /// Bytes of drafts, which have none.
+    drafted: AtomicU64,
     blobs: AtomicU64,
     parts: AtomicU64,
     health: Mutex<Health>,
@@ -71,6 +78,7 @@ impl Disk {
             layout: Layout::create(dir)?,
             limit,
             used: AtomicU64::new(0),
+            drafted: AtomicU64::new(0),
             blobs: AtomicU64::new(0),
             parts: AtomicU64::new(0),
             health: Mutex::default(),
@@ -113,10 +121,7 @@ impl Disk {
 
     /// Writes span `index` of `data`, new if `new`; false if the disk does not take it.
     pub(super) fn write(&self, data: &Data, index: u32, bytes: &[u8], sum: &Sum, new: bool) -> bool {
-        if self.used.load(Ordering::Relaxed) >= self.limit.saturating_add(self.slack()) {
-            self.mark("it is over its size, and what is in it is in use".to_owned());
-        }
-        if !self.is_writable() {
+        if self.is_over() || !self.is_writable() {
             return false;
         }
         match data.write(index, bytes, sum) {
@@ -132,6 +137,53 @@ impl Disk {
                 false
             }
         }
+    }
+
+    /// Whether it is so far over its size that nothing is to be added; it is left alone for a while then.
+    pub(super) fn is_over(&self) -> bool {
+        let over = self.exceeds();
+        if over {
+            self.mark("it is over its size, and what is in it is in use".to_owned());
+        }
+        over
+    }
+
+    fn exceeds(&self) -> bool {
+        self.taken() >= self.limit.saturating_add(self.slack())
+    }
+
+    /// Whether more may be added, after making room, or waiting for who is at it: for a writer who cannot do without.
+    pub(super) fn has_room(&self) -> bool {
+        if self.exceeds() && self.wants_tidying(true) {
+            self.tidy();
+        }
+        let start = Instant::now();
+        let is_busy = || self.health.lock().unwrap_or_else(PoisonError::into_inner).tidying;
+        while self.exceeds() && is_busy() && start.elapsed() < PATIENCE {
+            std::thread::sleep(MOMENT);
+        }
+        !self.is_over()
+    }
+
+    /// Bytes in use, with and without a name.
+    fn taken(&self) -> u64 {
+        self.used.load(Ordering::Relaxed).saturating_add(self.drafted.load(Ordering::Relaxed))
+    }
+
+    /// `bytes` more are in drafts.
+    pub(super) fn drafted(&self, bytes: u64) {
+        self.drafted.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// `bytes` are no longer in drafts: they have a name now, or are gone.
+    pub(super) fn undrafted(&self, bytes: u64) {
+        self.drafted.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// `bytes` lost their name.
+    pub(super) fn removed(&self, bytes: u64) {
+        let less = |used: u64| Some(used.saturating_sub(bytes.next_multiple_of(BLOCK)));
+        let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
     /// `bytes` more are in the cache, in whole blocks.
@@ -158,7 +210,7 @@ impl Disk {
     /// Whether [`Disk::tidy`] is due; true once until it was done. Where the last one did not help, the next one
     /// waits a while, unless something has changed since: `again`.
     pub(super) fn wants_tidying(&self, again: bool) -> bool {
-        if self.used.load(Ordering::Relaxed) <= self.limit {
+        if self.taken() <= self.limit {
             return false;
         }
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
@@ -175,18 +227,20 @@ impl Disk {
     pub(super) fn tidy(&self) {
         loop {
             let before = self.used.load(Ordering::Relaxed);
-            let outcome = evict::shrink(&self.layout, self.limit, self.limit - self.limit / 16);
+            // Drafts want to be kept: named files make room for them.
+            let limit = self.limit.saturating_sub(self.drafted.load(Ordering::Relaxed));
+            let outcome = evict::shrink(&self.layout, limit, limit - limit / 16);
             // What was written meanwhile may have been counted or not: rather twice than never.
             let meanwhile = self.used.load(Ordering::Relaxed).saturating_sub(before);
             self.used.store(outcome.used + meanwhile, Ordering::Relaxed);
             self.blobs.store(outcome.blobs, Ordering::Relaxed);
             self.parts.store(outcome.parts, Ordering::Relaxed);
             count(&self.journal.counters.evicted_bytes, outcome.evicted);
-            if outcome.used <= self.limit && outcome.evicted > 0 {
+            if outcome.used <= limit && outcome.evicted > 0 {
                 self.succeeded();
             }
             let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-            health.in_vain = (outcome.used > self.limit).then(Instant::now);
+            health.in_vain = (outcome.used > limit).then(Instant::now);
             if !std::mem::take(&mut health.once_more) {
                 health.tidying = false;
                 return;
@@ -220,7 +274,7 @@ impl Disk {
     /// Bytes in use and their limit, whole blobs, parts.
     pub(super) fn usage(&self) -> (u64, u64, u64, u64) {
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        (get(&self.used), self.limit, get(&self.blobs), get(&self.parts))
+        (self.taken(), self.limit, get(&self.blobs), get(&self.parts))
     }
 }
 
@@ -231,6 +285,11 @@ pub(super) fn touch(file: &File) {
     if !fresh {
         let _ = futimens(file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_OMIT);
     }
+}
+
+/// The same file once more, from its start and to read alone.
+pub(super) fn reopen(file: &File) -> io::Result<File> {
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 fn identity(file: &File) -> Option<Identity> {
