@@ -94,6 +94,7 @@ fn state(entry: &Entry) -> &'static str {
         Kept::Whole => "verified",
         Kept::Part => "partial",
         Kept::Filling => "filling",
+        Kept::Derived(kind) => kind.name(),
     }
 }
 

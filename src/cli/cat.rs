@@ -4,6 +4,7 @@ use super::common::{Common, PATH_HELP};
 use super::copy;
 use super::open::Trees;
 use super::out::{Out, Report};
+use super::show;
 use crate::error::{Error, Kind, Result};
 use crate::tree::Node;
 use crate::tree::walk::Last;
@@ -36,7 +37,8 @@ pub(super) fn run(args: &CatArgs) -> Result<u8> {
 }
 
 fn cat(trees: &mut Trees<'_>, out: &mut Out, path: &OsStr) -> Result<()> {
-    match trees.find(path, Last::Follow)? {
+    let node = trees.find(path, Last::Follow)?;
+    match &node {
         Node::File(file) => {
             // A bar would be drawn into the text.
             let quiet = out.is_terminal();
@@ -45,5 +47,6 @@ fn cat(trees: &mut Trees<'_>, out: &mut Out, path: &OsStr) -> Result<()> {
         }
         Node::Dir(_) => Err(Error::new(Kind::IsDir, "is a directory; regfs ls lists it")),
         Node::Link(_) => Err(Error::new(Kind::Invalid, "is a link that leads nowhere")),
+        Node::Special(_) => Err(Error::new(Kind::Invalid, format!("is a {}, without content", show::kind(&node)))),
     }
 }

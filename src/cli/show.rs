@@ -1,15 +1,21 @@
 //! Attributes as ls(1) and stat(1) write them.
 
-use crate::tree::Node;
+use crate::tree::{Node, SpecialKind};
 use std::time::SystemTime;
 use time::OffsetDateTime;
 
-/// `directory`, `file`, `link`.
+/// `directory`, `file`, `link`, `block device` and so on.
 pub(crate) fn kind(node: &Node) -> &'static str {
     match node {
         Node::Dir(_) => "directory",
         Node::File(_) => "file",
         Node::Link(_) => "link",
+        Node::Special(special) => match special.kind {
+            SpecialKind::Char => "character device",
+            SpecialKind::Block => "block device",
+            SpecialKind::Fifo => "pipe",
+            SpecialKind::Socket => "socket",
+        },
     }
 }
 
@@ -19,6 +25,12 @@ pub(crate) fn mode(node: &Node) -> String {
         Node::Dir(_) => 'd',
         Node::File(_) => '-',
         Node::Link(_) => 'l',
+        Node::Special(special) => match special.kind {
+            SpecialKind::Char => 'c',
+            SpecialKind::Block => 'b',
+            SpecialKind::Fifo => 'p',
+            SpecialKind::Socket => 's',
+        },
     };
     format!("{kind}{}", permissions(node.attr().mode))
 }

@@ -101,7 +101,7 @@ impl Drawing<'_> {
             self.out.name(&entry.name)?;
             match &entry.node {
                 Node::Dir(_) => self.directories += 1,
-                Node::File(_) => self.files += 1,
+                Node::File(_) | Node::Special(_) => self.files += 1,
                 Node::Link(link) => {
                     self.files += 1;
                     self.out.text(" -> ")?;

@@ -1,6 +1,6 @@
 //! What stat(2) shows of a node: the tree's attributes, with owner and permissions as the mount's options say.
 
-use crate::tree::{Attr, FOREVER, Node};
+use crate::tree::{Attr, FOREVER, Node, SpecialKind};
 use fuser::{FileAttr, FileType, INodeNo};
 use std::time::{Duration, SystemTime};
 
@@ -35,6 +35,23 @@ pub(super) fn kind(node: &Node) -> FileType {
         Node::Dir(_) => FileType::Directory,
         Node::File(_) => FileType::RegularFile,
         Node::Link(_) => FileType::Symlink,
+        Node::Special(special) => match special.kind {
+            SpecialKind::Char => FileType::CharDevice,
+            SpecialKind::Block => FileType::BlockDevice,
+            SpecialKind::Fifo => FileType::NamedPipe,
+            SpecialKind::Socket => FileType::Socket,
+        },
+    }
+}
+
+/// Major and minor number as the kernel's protocol has them: 12 and 20 bits, which are all that Linux has.
+fn rdev(node: &Node) -> u32 {
+    match node {
+        Node::Special(special) => {
+            let (major, minor) = special.device;
+            (major & 0xfff) << 8 | minor & 0xff | (minor & 0xfff00) << 12
+        }
+        _ => 0,
     }
 }
 
@@ -42,7 +59,7 @@ impl Look {
     /// The attributes of `node` under the number `ino`, and how long they hold.
     pub(super) fn show(&self, ino: u64, node: &Node) -> (FileAttr, Duration) {
         let attr = node.attr();
-        (self.file_attr(ino, kind(node), &attr), ttl(attr.ttl))
+        (FileAttr { rdev: rdev(node), ..self.file_attr(ino, kind(node), &attr) }, ttl(attr.ttl))
     }
 
     fn file_attr(&self, ino: u64, kind: FileType, attr: &Attr) -> FileAttr {
@@ -51,7 +68,7 @@ impl Look {
         FileAttr {
             ino: INodeNo(ino),
             size: attr.size,
-            blocks: attr.size.div_ceil(512),
+            blocks: attr.stored.unwrap_or(attr.size).div_ceil(512),
             atime: time,
             mtime: time,
             ctime: time,
@@ -60,7 +77,7 @@ impl Look {
             // The permissions of a symbolic link mean nothing; everybody shows them as 0777.
             perm: if kind == FileType::Symlink { 0o777 } else { attr.mode & 0o7777 & !self.umask },
             // Directories do not count their children, which would cost a listing: 1 tells find(1) so.
-            nlink: 1,
+            nlink: if kind == FileType::Directory { 1 } else { attr.nlink.max(1) },
             uid: self.uid.unwrap_or(uid),
             gid: self.gid.unwrap_or(gid),
             rdev: 0,
@@ -100,7 +117,7 @@ mod tests {
     use super::*;
 
     fn attr(size: u64, owner: Option<(u32, u32)>) -> Attr {
-        Attr { mode: 0o444, size, mtime: None, owner, ttl: FOREVER, identity: 0 }
+        Attr { owner, ttl: FOREVER, ..Attr::file(size) }
     }
 
     #[test]

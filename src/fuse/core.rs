@@ -87,6 +87,7 @@ impl Call {
             Node::File(file) => Ok(file),
             Node::Dir(_) => Err(Error::new(Kind::IsDir, "it is a directory")),
             Node::Link(_) => Err(Error::new(Kind::Invalid, "it is a symbolic link")),
+            Node::Special(_) => Err(Error::new(Kind::Invalid, "it is a device, a pipe or a socket")),
         }
     }
 

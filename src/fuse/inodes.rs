@@ -35,6 +35,7 @@ enum Kind {
     Dir,
     File,
     Link,
+    Special,
 }
 
 impl Kind {
@@ -43,6 +44,7 @@ impl Kind {
             Node::Dir(_) => Kind::Dir,
             Node::File(_) => Kind::File,
             Node::Link(_) => Kind::Link,
+            Node::Special(_) => Kind::Special,
         }
     }
 }
@@ -204,12 +206,11 @@ fn hash(parent: u64, name: &OsStr, kind: Kind, identity: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{Attr, Link};
-    use std::time::Duration;
+    use crate::tree::{Attr, Link, Xattrs};
 
     fn link(identity: u64) -> Node {
-        let attr = Attr { mode: 0o777, size: 1, mtime: None, owner: None, ttl: Duration::ZERO, identity };
-        Node::Link(Link { target: "x".into(), attr })
+        let attr = Attr { identity, ..Attr::link(OsStr::new("x")) };
+        Link { target: "x".into(), attr, xattrs: Xattrs::default() }.into()
     }
 
     #[test]

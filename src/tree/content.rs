@@ -31,12 +31,12 @@ const MAX_XATTR_NAMES: usize = 64 << 10;
 
 /// The attributes of a directory.
 pub(super) fn dir_attr(mtime: Option<SystemTime>, ttl: Duration, identity: u64) -> Attr {
-    Attr { mode: 0o555, size: 0, mtime, owner: None, ttl, identity }
+    Attr { mtime, ttl, identity, ..Attr::dir() }
 }
 
 /// The attributes of a file, or of a link.
 pub(super) fn file_attr(size: u64, mtime: Option<SystemTime>, ttl: Duration, identity: u64) -> Attr {
-    Attr { mode: 0o444, size, mtime, owner: None, ttl, identity }
+    Attr { mtime, ttl, identity, ..Attr::file(size) }
 }
 
 /// The identity of what a digest names.

@@ -87,14 +87,13 @@ fn leaves() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{Attr, Entry, File, Handle, Link, not_found};
+    use crate::tree::{Attr, Entry, File, Handle, Link, Xattrs, not_found};
     use std::collections::BTreeMap;
-    use std::time::Duration;
 
     struct Names(BTreeMap<&'static str, Node>);
 
     fn attr() -> Attr {
-        Attr { mode: 0o555, size: 0, mtime: None, owner: None, ttl: Duration::ZERO, identity: 0 }
+        Attr::dir()
     }
 
     impl Dir for Names {
@@ -121,7 +120,7 @@ mod tests {
     }
 
     fn link(target: &str) -> Node {
-        Node::Link(Link { target: target.into(), attr: attr() })
+        Link { target: target.into(), attr: attr(), xattrs: Xattrs::default() }.into()
     }
 
     fn root() -> Arc<dyn Dir> {

@@ -4,7 +4,7 @@ use crate::served::NOBODY;
 use crate::support::content::Content;
 use crate::support::fake::{Auth, Options, Registry};
 use crate::support::image::Image;
-use crate::support::mount::{self, Mount, is_mounted, isolate};
+use crate::support::mount::{self, is_mounted, isolate};
 use crate::support::run::{Ran, command, run, run_within};
 use crate::support::{regfs, wait_for};
 use std::ffi::OsStr;

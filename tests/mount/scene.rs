@@ -3,7 +3,7 @@
 
 use regfs::error::{Error, Kind, Result};
 use regfs::read_at::ReadAt;
-use regfs::tree::{Attr, Dir, Entry, FOREVER, File, Handle, Link, Node, not_found};
+use regfs::tree::{Attr, Dir, Entry, FOREVER, File, Handle, Link, Node, Xattrs, not_found};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -117,7 +117,7 @@ impl File for Leaf {
             _ => self.bytes.len() as u64,
         };
         let Leaf { mode, mtime, owner, ttl, identity, .. } = *self;
-        Attr { mode, size, mtime, owner, ttl, identity }
+        Attr { mode, mtime, owner, ttl, identity, ..Attr::file(size) }
     }
 
     fn open(&self) -> Result<Arc<dyn Handle>> {
@@ -225,7 +225,7 @@ impl Branch {
 
 impl Dir for Branch {
     fn attr(&self) -> Attr {
-        Attr { mode: 0o555, size: 0, mtime: None, owner: None, ttl: FOREVER, identity: 1 }
+        Attr { ttl: FOREVER, identity: 1, ..Attr::dir() }
     }
 
     fn list(&self) -> Result<Vec<Entry>> {
@@ -299,7 +299,7 @@ pub fn root(backing: std::fs::File) -> Arc<dyn Dir> {
     let mut owned = leaf("owned", b"x", Manner::Ready);
     owned.owner = Some((12, 34));
     let target = OsString::from("small");
-    let attr = Attr { mode: 0o777, size: 5, mtime: None, owner: None, ttl: FOREVER, identity: 1 };
+    let attr = Attr { ttl: FOREVER, identity: 1, ..Attr::link(&target) };
 
     let mut root = Branch::new(
         &shared,
@@ -310,7 +310,7 @@ pub fn root(backing: std::fs::File) -> Arc<dyn Dir> {
             ("backed", leaf("backed", &big(), Manner::Backed(Arc::new(backing))).node()),
             ("dated", dated.node()),
             ("owned", owned.node()),
-            ("link", Node::Link(Link { target, attr })),
+            ("link", Link { target, attr, xattrs: Xattrs::default() }.into()),
             ("many", many_branch.node()),
             ("dead", hanging.node()),
             ("faulty", Branch::new(&shared, "faulty", faulty).node()),

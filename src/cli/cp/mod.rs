@@ -9,6 +9,7 @@ use super::common::{Common, PATH_HELP};
 use super::copy;
 use super::open::{Trees, basename};
 use super::out::{Out, Report, is_closed};
+use super::show;
 use crate::error::{Error, Kind, Result};
 use crate::name::escape;
 use crate::tree::walk::Last;
@@ -113,6 +114,7 @@ impl Copying<'_> {
                 }
                 link.attr.mtime.map_or(Ok(()), |mtime| local::touch(to, mtime))?;
             }
+            Node::Special(_) => return Err(Error::new(Kind::Unsupported, format!("is a {}", show::kind(node)))),
             Node::Dir(dir) => return self.directory(dir.as_ref(), from, to, depth).map(|()| true),
         }
         self.say(from, to)?;
