@@ -6,6 +6,7 @@
 
 use super::cached::{Cell, Fresh, Lives, Map, NEGATIVE_TTL};
 use super::known::{Known, Named};
+use super::layers::Shelf;
 use super::pulse::Pulse;
 use super::snapshot::Snapshot;
 use super::{FOREVER, Options};
@@ -13,6 +14,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::Descriptor;
 use crate::name::{Reference, Repository, Tag};
+use crate::read_at::ReadAt;
 use crate::remote::{Listing, Registry};
 use crate::store::{Blob, State, Store};
 use std::sync::Arc;
@@ -46,6 +48,8 @@ pub(super) struct Metadata {
     /// For what a digest names.
     forever: Lives,
     pub(super) known: Known,
+    /// The layers that were looked into.
+    pub(super) shelf: Shelf,
     catalog: Cell<Arc<Listing<Repository>>>,
     tags: Map<Repository, Arc<Listing<Tag>>>,
     named: Map<(Repository, Tag), Now>,
@@ -70,6 +74,7 @@ impl Metadata {
         let lives = Lives { ttl: options.metadata_ttl, negative, offline: options.offline, epoch };
         Metadata {
             known: Known::open(store.clone(), remote.name()),
+            shelf: Shelf::new(store.clone()),
             forever: Lives { ttl: FOREVER, ..lives.clone() },
             lives,
             remote,
@@ -391,6 +396,11 @@ impl Metadata {
     /// The content of a blob, lazily.
     pub(super) fn blob(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Arc<Blob>> {
         self.store.blob(&descriptor.digest, descriptor.size, self.remote.blob(repository, descriptor))
+    }
+
+    /// The remote behind a blob, unchecked: for whoever keeps it through the store.
+    pub(super) fn remote_blob(&self, repository: &Repository, descriptor: &Descriptor) -> Arc<dyn ReadAt> {
+        self.remote.blob(repository, descriptor)
     }
 
     /// What refers to a manifest.

@@ -15,10 +15,12 @@ pub mod hosts;
 mod image;
 mod index;
 mod known;
+mod layers;
 mod metadata;
 mod pulse;
 pub mod registry;
 mod repository;
+mod rootfs;
 mod snapshot;
 mod times;
 pub mod walk;
@@ -63,8 +65,13 @@ pub enum Node {
     /// A regular file.
     File(Arc<dyn File>),
     /// A symbolic link.
-    Link(Link),
+    Link(Arc<Link>),
+    /// A device, a pipe or a socket: shown, never opened.
+    Special(Arc<Special>),
 }
+
+/// Extended attributes: names in full (`user.oci.digest`), values.
+pub type Xattrs = Arc<[(OsString, Vec<u8>)]>;
 
 /// A symbolic link: where it points, and its attributes.
 #[derive(Clone, Debug)]
@@ -73,15 +80,50 @@ pub struct Link {
     pub target: OsString,
     /// The attributes; `size` is the target's length.
     pub attr: Attr,
+    /// The extended attributes.
+    pub xattrs: Xattrs,
+}
+
+/// What is neither directory, file nor link.
+#[derive(Clone, Debug)]
+pub struct Special {
+    /// What it is.
+    pub kind: SpecialKind,
+    /// Major and minor number, of devices.
+    pub device: (u32, u32),
+    /// The attributes.
+    pub attr: Attr,
+    /// The extended attributes.
+    pub xattrs: Xattrs,
+}
+
+/// The kinds of [`Special`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SpecialKind {
+    /// A character device.
+    Char,
+    /// A block device.
+    Block,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
 }
 
 /// What stat(2) tells. Owner and write bits are the frontend's to decide where `owner` is `None`.
+///
+/// Begun from [`Attr::dir`], [`Attr::file`] or [`Attr::link`]: `Attr { mtime, ..Attr::file(size) }`.
 #[derive(Clone, Debug)]
 pub struct Attr {
-    /// Permission bits: 0o555 of directories, 0o444 of files.
+    /// Permission bits, at most 0o7777: 0o555 of directories and 0o444 of files that have none of their own.
     pub mode: u16,
     /// The length in bytes.
     pub size: u64,
+    /// The bytes of it that take room, where that is not `size`: a sparse file's data.
+    pub stored: Option<u64>,
+    /// How many names it has; 1 for directories, whatever is in them. All names of what has several must be nodes of
+    /// one kind and `identity`, and they are one inode wherever in the mount they are found.
+    pub nlink: u32,
     /// The modification time, once known; the epoch is shown before.
     pub mtime: Option<SystemTime>,
     /// Owner and group, where the content itself has them.
@@ -89,7 +131,29 @@ pub struct Attr {
     /// How long a frontend may rely on the name still standing for this node, and on these attributes.
     pub ttl: Duration,
     /// Two nodes of one path with different identities are different inodes: a moved tag's files are not the old ones.
+    /// Where `nlink` is above 1, it alone tells one inode from any other of the whole mount: a hash of all that does.
     pub identity: u64,
+}
+
+impl Attr {
+    /// Those of a directory without a time or an owner, not to be relied on for any time.
+    pub fn dir() -> Attr {
+        Attr::new(0o555, 0)
+    }
+
+    /// Likewise, of a file of `size` bytes.
+    pub fn file(size: u64) -> Attr {
+        Attr::new(0o444, size)
+    }
+
+    /// Likewise, of a symbolic link to `target`.
+    pub fn link(target: &OsStr) -> Attr {
+        Attr::new(0o777, target.len() as u64)
+    }
+
+    fn new(mode: u16, size: u64) -> Attr {
+        Attr { mode, size, stored: None, nlink: 1, mtime: None, owner: None, ttl: Duration::ZERO, identity: 0 }
+    }
 }
 
 /// For what a digest names: it cannot change.
@@ -193,6 +257,7 @@ impl Node {
             Node::Dir(dir) => dir.attr(),
             Node::File(file) => file.attr(),
             Node::Link(link) => link.attr.clone(),
+            Node::Special(special) => special.attr.clone(),
         }
     }
 
@@ -201,7 +266,8 @@ impl Node {
         match self {
             Node::Dir(dir) => dir.xattrs(),
             Node::File(file) => file.xattrs(),
-            Node::Link(_) => Ok(Vec::new()),
+            Node::Link(link) => Ok(link.xattrs.to_vec()),
+            Node::Special(special) => Ok(special.xattrs.to_vec()),
         }
     }
 
@@ -210,7 +276,7 @@ impl Node {
         match self {
             Node::Dir(dir) => dir.xattr(name),
             Node::File(file) => Ok(pick(file.xattrs()?, name)),
-            Node::Link(_) => Ok(None),
+            Node::Link(_) | Node::Special(_) => Ok(pick(self.xattrs()?, name)),
         }
     }
 
@@ -219,8 +285,20 @@ impl Node {
         match self {
             Node::Dir(dir) => dir.lane(),
             Node::File(file) => file.lane(),
-            Node::Link(_) => "",
+            Node::Link(_) | Node::Special(_) => "",
         }
+    }
+}
+
+impl From<Link> for Node {
+    fn from(link: Link) -> Node {
+        Node::Link(Arc::new(link))
+    }
+}
+
+impl From<Special> for Node {
+    fn from(special: Special) -> Node {
+        Node::Special(Arc::new(special))
     }
 }
 

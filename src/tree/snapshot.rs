@@ -10,6 +10,10 @@ use std::collections::{BTreeMap, HashMap};
 /// Marks the manifests of an index that describe another one, and run nowhere.
 const ATTESTATION: &str = "vnd.docker.reference.type";
 
+/// The types of the config of an image that can be run.
+const IMAGE_CONFIGS: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
 /// A manifest and what it says.
 #[derive(Debug)]
 pub(super) struct Snapshot {
@@ -121,6 +125,16 @@ impl Snapshot {
         }
     }
 
+    /// Whether it is an image whose layers are archives of files, as their types tell; what is in an artifact is not.
+    pub(super) fn is_layered(&self) -> bool {
+        let Document::Image(image) = &self.document else { return false };
+        let of_image = image.config.as_ref().is_some_and(|config| IMAGE_CONFIGS.contains(&&*config.media_type));
+        match image.layers.is_empty() {
+            true => of_image,
+            false => image.layers.iter().all(|layer| is_archive(&layer.media_type)),
+        }
+    }
+
     /// The blobs that it names itself: config and layers.
     pub(super) fn pieces(&self) -> Vec<Piece> {
         let mut pieces: Vec<Piece> = self.config().map(sized).into_iter().collect();
@@ -185,6 +199,11 @@ impl Snapshot {
         };
         images.iter().find(exactly).or_else(|| images.iter().find(on)).or(only).copied()
     }
+}
+
+/// Whether a type is that of an archive of files, packed or not.
+pub(super) fn is_archive(media_type: &str) -> bool {
+    matches!(media_type.rsplit(['+', '.']).next(), Some("gzip" | "zstd" | "tar"))
 }
 
 /// Whether an entry of an index is an image, or an index of images; not an artifact or an attestation.

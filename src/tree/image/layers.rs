@@ -1,33 +1,39 @@
-//! `layers/` of an image directory: a link per layer, the bottom one first, named by its place and what it is packed as.
+//! `layers/` of an image directory, the bottom one first: of each layer its blob, a link named by its place and what it
+//! is packed as, and the files in it, a directory named by its place.
 
 use super::{Image, nothing};
 use crate::error::Result;
 use crate::tree::content::{file_attr, identity};
-use crate::tree::snapshot::Piece;
-use crate::tree::{Attr, Dir, Entry, Link, Node, not_found};
+use crate::tree::rootfs::own;
+use crate::tree::{Attr, Dir, Entry, Link, Node, Xattrs, not_found};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
-/// The links.
+/// The directory.
 pub(super) struct Layers(pub Image);
 
 impl Layers {
-    fn links(&self, is_listing: bool) -> Result<Vec<(String, Link)>> {
+    fn nodes(&self, is_listing: bool) -> Result<Vec<(String, Node)>> {
         let loaded = self.0.load()?;
         let chosen = match is_listing {
             true => self.0.chosen_or_none(&loaded.image)?,
             false => self.0.chosen(&loaded.image)?,
         };
-        let layers = chosen.map_or_else(Vec::new, |image| image.layers());
+        let layers = chosen.as_ref().map_or_else(Vec::new, |image| image.layers());
+        let view = self.0.view(chosen);
         let width = layers.len().saturating_sub(1).to_string().len().max(2);
         let mtime = self.0.metadata.created_of(&self.0.repository, &loaded.image);
-        let link = |(place, layer): (usize, &Piece)| {
+        let mut nodes = Vec::with_capacity(2 * layers.len());
+        for (place, layer) in layers.iter().enumerate() {
+            let name = format!("{place:0width$}");
+            nodes.extend(view.iter().map(|view| (name.clone(), own(view, place, loaded.left))));
             let digest = &layer.descriptor.digest;
             let target: OsString = format!("../blobs/{}/{}", digest.algorithm(), digest.encoded()).into();
             let attr = Attr { mode: 0o777, ..file_attr(target.len() as u64, mtime, loaded.left, identity(digest)) };
-            (format!("{place:0width$}{}", extension(&layer.descriptor.media_type)), Link { target, attr })
-        };
-        Ok(layers.iter().enumerate().map(link).collect())
+            let link = Link { target, attr, xattrs: Xattrs::default() };
+            nodes.push((format!("{name}{}", extension(&layer.descriptor.media_type)), link.into()));
+        }
+        Ok(nodes)
     }
 }
 
@@ -37,16 +43,16 @@ impl Dir for Layers {
     }
 
     fn list(&self) -> Result<Vec<Entry>> {
-        let links = self.links(true)?.into_iter();
-        Ok(links.map(|(name, link)| Entry { name: name.into(), node: Node::Link(link) }).collect())
+        let nodes = self.nodes(true)?.into_iter();
+        Ok(nodes.map(|(name, node)| Entry { name: name.into(), node }).collect())
     }
 
     fn lookup(&self, name: &OsStr) -> Result<Node> {
         if !name.to_str().is_some_and(|name| name.starts_with(|c: char| c.is_ascii_digit())) {
             return nothing(name);
         }
-        let link = self.links(false)?.into_iter().find(|(own, _)| OsStr::new(own) == name);
-        link.map(|(_, link)| Node::Link(link)).ok_or_else(|| not_found(name))
+        let found = self.nodes(false)?.into_iter().find(|(own, _)| OsStr::new(own) == name);
+        found.map(|(_, node)| node).ok_or_else(|| not_found(name))
     }
 
     fn negative_ttl(&self) -> Duration {

@@ -13,6 +13,7 @@ mod referrers;
 use super::content::{BlobFile, Fixed, Xattrs, dir_attr, identity, oci_xattrs};
 use super::index::is_its_own;
 use super::metadata::Metadata;
+use super::rootfs::{View, rootfs};
 use super::snapshot::{Piece, Snapshot};
 use super::{Attr, Dir, Entry, FOREVER, Node, not_found};
 use crate::digest::Digest;
@@ -194,6 +195,15 @@ impl Image {
         Fixed::node(Bytes::from(format!("{digest}\n")), self.mtime(), left, identity(digest))
     }
 
+    /// The layers of the image, to be looked into, if they are archives.
+    fn view(&self, chosen: Option<Arc<Snapshot>>) -> Option<Arc<View>> {
+        Some(View::new(&self.metadata, &self.repository, chosen.filter(|image| image.is_layered())?))
+    }
+
+    fn rootfs(&self, chosen: Option<Arc<Snapshot>>, left: Duration) -> Option<Node> {
+        Some(rootfs(self.view(chosen)?, left))
+    }
+
     fn oci_layout(&self) -> Node {
         Fixed::node(Bytes::from_static(OCI_LAYOUT), None, FOREVER, 0)
     }
@@ -240,6 +250,7 @@ impl Dir for Image {
             Some(("oci-layout", self.oci_layout())).filter(|_| loaded.image.is_plain() && is_readable),
             dir("platforms").filter(|_| is_index),
             dir("referrers").filter(|_| is_readable),
+            self.rootfs(chosen, loaded.left).map(|node| ("rootfs", node)),
         ];
         Ok(nodes.into_iter().flatten().map(|(name, node)| Entry { name: name.into(), node }).collect())
     }
@@ -258,6 +269,11 @@ impl Dir for Image {
                 Ok(Fixed::manifest(&loaded.image, mtime, loaded.left))
             }
             "index.json" => self.index_json(&self.load()?).ok_or_else(|| not_found(name)),
+            "rootfs" => {
+                let loaded = self.load()?;
+                let chosen = self.chosen(&loaded.image)?;
+                self.rootfs(chosen, loaded.left).ok_or_else(|| not_found(name))
+            }
             "config.json" => {
                 let loaded = self.load()?;
                 let chosen = self.chosen(&loaded.image)?;
@@ -272,7 +288,7 @@ impl Dir for Image {
         match name.to_str() {
             Some("digest") => self.at_hand().is_some(),
             Some("manifest.json" | "index.json") => image().is_some(),
-            Some("config.json") => {
+            Some("config.json" | "rootfs") => {
                 image().is_some_and(|image| self.metadata.chosen_at_hand(&self.repository, &image).is_some())
             }
             _ => true,

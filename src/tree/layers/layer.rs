@@ -1,0 +1,219 @@
+//! One layer: not looked at, being read, at hand, or failed; and waiting for it to tell more.
+
+use super::Shared;
+use super::reading;
+use crate::digest::Digest;
+use crate::error::{Error, Kind, Result};
+use crate::layer::gzip;
+use crate::layer::index::Growing;
+use crate::layer::toc::{Node, Toc};
+use crate::manifest::Descriptor;
+use crate::read_at::ReadAt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a failure is told again without another try.
+const FAILURE_TTL: Duration = Duration::from_secs(5);
+/// How often a wait looks whether what it waits for is still under way.
+const GLANCE: Duration = Duration::from_secs(1);
+
+/// A layer of an image.
+pub(in crate::tree) struct Layer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) descriptor: Descriptor,
+    /// What its archive should hash to.
+    pub(super) diff_id: Option<Digest>,
+    pub(super) remote: Arc<dyn ReadAt>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    phase: Phase,
+    /// Counts what became known.
+    version: u64,
+}
+
+enum Phase {
+    Idle,
+    /// A thread looks for the index, or reads the layer.
+    Reading(Early),
+    Ready(Ready),
+    Failed(Error, Instant),
+}
+
+/// What is known of a layer that is being read.
+#[derive(Clone)]
+pub(super) struct Early {
+    /// Its table so far.
+    pub(super) toc: Arc<Growing>,
+    /// Its content, if that can be read before all of it came, and how far.
+    pub(super) content: Option<(Arc<dyn ReadAt>, Reach)>,
+}
+
+/// How far the content of a layer can be read.
+#[derive(Clone)]
+pub(super) enum Reach {
+    /// All of it, by asking for it.
+    All,
+    /// As far as there are points.
+    Points(Arc<gzip::Table>),
+}
+
+/// A layer at hand.
+#[derive(Clone)]
+pub(super) struct Ready {
+    pub(super) toc: Arc<dyn Toc>,
+    pub(super) content: Arc<dyn ReadAt>,
+    /// Whether all of it was checked against the layer's digest.
+    pub(super) verified: bool,
+}
+
+/// A layer's table as it is now.
+pub(in crate::tree) struct Look {
+    pub(in crate::tree) toc: Arc<dyn Toc>,
+    /// What to give to [`Layer::wait`].
+    pub(in crate::tree) version: u64,
+    /// Whether what it says can be relied on for good.
+    pub(in crate::tree) settled: bool,
+}
+
+impl Layer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        descriptor: Descriptor,
+        diff_id: Option<Digest>,
+        remote: Arc<dyn ReadAt>,
+    ) -> Layer {
+        let state = Mutex::new(State { phase: Phase::Idle, version: 0 });
+        Layer { shared, descriptor, diff_id, remote, state, changed: Condvar::new() }
+    }
+
+    pub(super) fn is_of(&self, descriptor: &Descriptor, diff_id: Option<&Digest>) -> bool {
+        self.descriptor.size == descriptor.size && self.diff_id.as_ref() == diff_id
+    }
+
+    /// The digest of its blob.
+    pub(in crate::tree) fn digest(&self) -> &Digest {
+        &self.descriptor.digest
+    }
+
+    /// Whether what is served of it was checked against its digest. Asks nothing.
+    pub(in crate::tree) fn is_verified(&self) -> bool {
+        matches!(&self.lock().phase, Phase::Ready(ready) if ready.verified)
+    }
+
+    /// Whether its table is at hand, so that looking costs nothing.
+    pub(in crate::tree) fn is_ready(&self) -> bool {
+        matches!(self.lock().phase, Phase::Ready(_))
+    }
+
+    /// Its table as far as it is known; has it read if nobody has yet. Does not wait.
+    pub(in crate::tree) fn look(self: &Arc<Layer>) -> Result<Look> {
+        let mut state = self.lock();
+        if let Phase::Failed(error, when) = &state.phase
+            && when.elapsed() < FAILURE_TTL
+        {
+            return Err(error.clone());
+        }
+        if matches!(state.phase, Phase::Idle | Phase::Failed(..)) {
+            state.phase = Phase::Reading(Early { toc: Arc::default(), content: None });
+            state.version += 1;
+            if let Err(error) = reading::start(self) {
+                state.phase = Phase::Failed(error.clone(), Instant::now());
+                return Err(error);
+            }
+        }
+        let version = state.version;
+        Ok(match &state.phase {
+            Phase::Ready(ready) => Look { toc: ready.toc.clone(), version, settled: ready.verified },
+            Phase::Reading(early) => Look { toc: early.toc.clone(), version, settled: false },
+            Phase::Idle | Phase::Failed(..) => Look { toc: Arc::new(Growing::new()), version, settled: false },
+        })
+    }
+
+    /// Waits until more is known than at `version`. It ends: whoever reads keeps the deadlines.
+    pub(in crate::tree) fn wait(&self, version: u64) {
+        let mut state = self.lock();
+        while state.version == version && matches!(state.phase, Phase::Reading(_)) {
+            state = self.changed.wait_timeout(state, GLANCE).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Its content, of which everything before `end` can be read; waits until that is so.
+    pub(in crate::tree) fn content(self: &Arc<Layer>, end: u64) -> Result<Arc<dyn ReadAt>> {
+        loop {
+            let version = self.look()?.version;
+            match &self.lock().phase {
+                Phase::Ready(ready) => return Ok(ready.content.clone()),
+                Phase::Reading(Early { content: Some((content, reach)), .. }) => match reach {
+                    Reach::All => return Ok(content.clone()),
+                    Reach::Points(points) if points.covered() >= end => return Ok(content.clone()),
+                    Reach::Points(_) => {}
+                },
+                Phase::Reading(_) | Phase::Idle | Phase::Failed(..) => {}
+            }
+            self.wait(version);
+        }
+    }
+
+    /// The table of a layer that is complete has every node: what has no node has gone wrong.
+    pub(in crate::tree) fn node(self: &Arc<Layer>, name: &[u8], dir: Node) -> Result<Option<Node>> {
+        loop {
+            let look = self.look()?;
+            let complete = look.toc.is_complete();
+            match look.toc.lookup(dir, name)? {
+                None if !complete => self.wait(look.version),
+                found => return Ok(found),
+            }
+        }
+    }
+
+    /// Its table, complete.
+    pub(in crate::tree) fn complete(self: &Arc<Layer>) -> Result<Look> {
+        loop {
+            let look = self.look()?;
+            if look.toc.is_complete() {
+                return Ok(look);
+            }
+            self.wait(look.version);
+        }
+    }
+
+    /// The thread that reads has found more.
+    pub(super) fn progressed(&self, early: Option<Early>) {
+        let mut state = self.lock();
+        if let Some(early) = early {
+            state.phase = Phase::Reading(early);
+        }
+        state.version += 1;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// The thread that reads has come to its end.
+    pub(super) fn ended(&self, outcome: Result<Ready>) {
+        let mut state = self.lock();
+        state.phase = match outcome {
+            Ok(ready) => Phase::Ready(ready),
+            Err(error) => Phase::Failed(self.name(&error), Instant::now()),
+        };
+        state.version += 1;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// The failure in words that name the layer.
+    fn name(&self, error: &Error) -> Error {
+        let error = match error.kind() {
+            // That the registry has no such blob is not that there is no such file.
+            Kind::NotFound => error.as_kind(Kind::Io),
+            _ => error.clone(),
+        };
+        error.context(format!("look into layer {}", self.descriptor.digest.short()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,248 @@
+//! Reading a layer, on a thread of its own: its index if there is one, its own table of contents, or all of it once.
+//!
+//! Promises: the layer is told how it ended, whatever happens; nothing is kept as an index that was not checked
+//! against the layer's digest. Members are told as they come, content as soon as it can be read.
+
+use super::layer::{Early, Layer, Reach, Ready};
+use crate::error::{Error, Kind, Result};
+use crate::layer::chunked::{self, Source, TocLayer};
+use crate::layer::estargz;
+use crate::layer::format::Format;
+use crate::layer::gzip::{self, Inflated};
+use crate::layer::index::{self, Facts, Growing, Index};
+use crate::layer::pass::{Keep, Pass, Passed, wants_copy};
+use crate::layer::toc::Toc;
+use crate::read_at::ReadAt;
+use crate::span::Span;
+use crate::store::{Blob, Derived, Draft, State};
+use crate::{digest, layer::entry::Extent};
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often those who wait are told that more is known.
+const NEWS: Duration = Duration::from_millis(5);
+
+/// Begins to read `layer`.
+pub(super) fn start(layer: &Arc<Layer>) -> Result<()> {
+    let layer = layer.clone();
+    let run = move || {
+        let died = Error::new(Kind::Io, "the thread that reads it has ended");
+        let mut ending = Ending { layer: &layer, outcome: Some(Err(died)) };
+        let name = layer.digest().to_string();
+        ending.outcome = Some(read(&layer));
+        layer.shared.journal.indexing(&name, None);
+    };
+    let spawned = std::thread::Builder::new().name("regfs-layer".to_owned()).spawn(run);
+    spawned.map(|_| ()).map_err(|error| Error::io("start a thread", error))
+}
+
+/// Tells the layer when dropped.
+struct Ending<'a> {
+    layer: &'a Layer,
+    outcome: Option<Result<Ready>>,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if let Some(outcome) = self.outcome.take() {
+            self.layer.ended(outcome);
+        }
+    }
+}
+
+fn read(layer: &Arc<Layer>) -> Result<Ready> {
+    let blob = layer.shared.store.blob(layer.digest(), layer.descriptor.size, layer.remote.clone())?;
+    if let Some(ready) = kept(layer, &blob) {
+        return Ok(ready);
+    }
+    match own_table(layer, &blob) {
+        Ok(Some(ready)) => return Ok(ready),
+        Ok(None) => {}
+        // The layer can still be read as what it also is.
+        Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported | Kind::TooBig) => {
+            log::warn!("the table of layer {} is not used: {error}", layer.digest());
+        }
+        Err(error) => return Err(error),
+    }
+    let _turn = layer.shared.turns.take();
+    match pass(layer, &blob, Keep::Places) {
+        Err(error) if wants_copy(&error) => pass(layer, &blob, Keep::Copy),
+        outcome => outcome,
+    }
+}
+
+/// The layer as an earlier pass left it.
+fn kept(layer: &Layer, blob: &Arc<Blob>) -> Option<Ready> {
+    let store = &layer.shared.store;
+    let file = store.derived(Derived::Index, layer.digest())?;
+    let opened = Index::open(file, layer.digest()).and_then(|index| {
+        let facts = index.facts();
+        if let (Some(expected), Some(computed)) = (&layer.diff_id, &facts.diff_id) {
+            digest::same(expected, computed.clone())?;
+        }
+        if facts.compressed != layer.descriptor.size {
+            return Err(Error::new(Kind::Corrupt, "the index is of a blob of another size"));
+        }
+        layer.shared.open(index, blob.open())
+    });
+    match opened {
+        Ok(ready) => Some(ready),
+        Err(error) => {
+            log::warn!("the index of layer {} is made anew: {error}", layer.digest());
+            store.discard(Derived::Index, layer.digest());
+            None
+        }
+    }
+}
+
+/// The layer by the table of contents that it brings along, if its descriptor tells of one.
+fn own_table(layer: &Layer, blob: &Arc<Blob>) -> Result<Option<Ready>> {
+    let annotations = &layer.descriptor.annotations;
+    let handle = blob.open();
+    let table = if let Some(position) = chunked::detect(annotations)? {
+        chunked::open(&*handle, &position)?
+    } else if let Some(digest) = estargz::detect(annotations)? {
+        estargz::open(&*handle, &digest)?
+    } else {
+        return Ok(None);
+    };
+    let TocLayer { entries, mut chunks, packing } = table;
+    let growing = Growing::new();
+    // The content of such a layer is its chunks, one file after the other.
+    let mut at = 0u64;
+    for (mut entry, range) in entries {
+        let start = at;
+        for chunk in chunks.get_mut(range.start as usize..range.end as usize).unwrap_or_default() {
+            chunk.at = at;
+            at = at.checked_add(chunk.len).ok_or_else(|| Error::new(Kind::TooBig, "the chunks are too long"))?;
+        }
+        if at > start {
+            entry.extents = vec![Extent { at: 0, offset: start, len: at - start }];
+        }
+        growing.add(entry)?;
+    }
+    growing.complete()?;
+    let count = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+    let source = Source::new(handle, packing, chunks, layer.shared.decoded.clone());
+    let content = Arc::new(source.file(0..count, at)?);
+    // What its table names is checked by digests of its own, before it is served.
+    Ok(Some(Ready { toc: Arc::new(growing), content, verified: true }))
+}
+
+/// Reads all of it.
+fn pass(layer: &Arc<Layer>, blob: &Arc<Blob>, keep: Keep) -> Result<Ready> {
+    let (toc, points) = (Arc::new(Growing::new()), Arc::new(gzip::Table::new()));
+    let early = Early { toc: toc.clone(), content: None };
+    let strict = layer.shared.store.is_strict();
+    if !strict {
+        layer.progressed(Some(early.clone()));
+    }
+    let copy: Arc<Mutex<Option<Draft>>> = Arc::default();
+    let mut pass = Pass::new(toc.clone(), points.clone(), keep, make_copy(layer, &copy))?;
+    let (mut told, mut known) = (Instant::now(), false);
+    let size = layer.descriptor.size;
+    let name = layer.digest().to_string();
+    blob.open().stream(Span::new(0, size), &mut |at, bytes| {
+        pass.feed(bytes)?;
+        if told.elapsed() >= NEWS {
+            told = Instant::now();
+            layer.shared.journal.indexing(&name, Some((at + bytes.len() as u64, size)));
+            let now = match pass.format() {
+                Some(format) if !known && !strict => {
+                    known = true;
+                    let content = content_of(layer, blob, format, &points);
+                    Some(Early { content, ..early.clone() })
+                }
+                _ => None,
+            };
+            layer.progressed(now);
+        }
+        Ok(())
+    })?;
+    let passed = pass.finish()?;
+    if let Some(expected) = &layer.diff_id {
+        digest::same(expected, passed.diff_id.clone()).map_err(|error| error.context("the image's config lies"))?;
+    }
+    toc.complete()?;
+    let verified = blob.state() == State::Verified;
+    let copy = copy.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if passed.format == index::Format::Copy
+        && let Some(copy) = copy
+    {
+        layer.shared.store.keep(copy)?;
+    }
+    let index = write(layer, &toc, &points, &passed, verified, verified)?;
+    layer.shared.open(index, blob.open())
+}
+
+/// The content of a layer whose pass is under way.
+fn content_of(
+    layer: &Layer,
+    blob: &Arc<Blob>,
+    format: Format,
+    points: &Arc<gzip::Table>,
+) -> Option<(Arc<dyn ReadAt>, Reach)> {
+    match format {
+        Format::Tar | Format::Empty => Some((blob.open(), Reach::All)),
+        Format::Gzip => {
+            let (inflated, digest) = (layer.shared.inflated.clone(), layer.digest().clone());
+            // Its size is not known yet; extents bound what is read of it.
+            let content = Inflated::new(blob.open(), points.clone(), u64::MAX, inflated, digest);
+            Some((Arc::new(content), Reach::Points(points.clone())))
+        }
+        Format::Zstd => None,
+    }
+}
+
+/// Makes the file of a copy, and leaves the draft of it in `slot`.
+fn make_copy(layer: &Layer, slot: &Arc<Mutex<Option<Draft>>>) -> crate::layer::pass::MakeCopy {
+    let (store, digest, slot) = (layer.shared.store.clone(), layer.digest().clone(), slot.clone());
+    Box::new(move || {
+        let draft = store.draft(Derived::Chunks, &digest)?;
+        let file: File = draft.try_clone().map_err(|error| Error::io("copy a layer", error))?;
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(draft);
+        Ok(file)
+    })
+}
+
+/// Writes the index; it is kept for others if `keep`, that is if what it says was checked.
+fn write(
+    layer: &Layer,
+    toc: &Growing,
+    points: &gzip::Table,
+    passed: &Passed,
+    verified: bool,
+    keep: bool,
+) -> Result<Index> {
+    let facts = Facts {
+        layer: layer.digest().clone(),
+        diff_id: Some(passed.diff_id.clone()),
+        verified,
+        compressed: layer.descriptor.size,
+        uncompressed: passed.uncompressed,
+        format: passed.format,
+    };
+    let mut draft = layer.shared.store.draft(Derived::Index, layer.digest())?;
+    let only = [index::Point { input: 0, bits: 0, output: 0, window: &passed.table, check: [0; 32] }];
+    match passed.format {
+        index::Format::Tar => toc.write(&facts, &[], &mut draft)?,
+        index::Format::Gzip => points.with(|points| {
+            let points: Vec<index::Point<'_>> = points.iter().map(point).collect();
+            toc.write(&facts, &points, &mut draft)
+        })?,
+        index::Format::Zstd | index::Format::Copy => toc.write(&facts, &only, &mut draft)?,
+    }
+    debug_assert!(toc.is_complete());
+    let file = match keep {
+        true => layer.shared.store.keep(draft)?,
+        false => draft.try_clone().map_err(|error| Error::io("read the index of a layer", error))?,
+    };
+    Index::open(file, layer.digest())
+}
+
+fn point(checkpoint: &gzip::Checkpoint) -> index::Point<'_> {
+    let gzip::Checkpoint { point, window } = checkpoint;
+    let check = point.check.unwrap_or_default();
+    index::Point { input: point.input, bits: point.bits, output: point.output, window, check }
+}
