@@ -96,7 +96,6 @@ mod tests {
             |secs, nanos| SystemTime::UNIX_EPOCH.duration_since(time(Time { secs, nanos })).expect("before").as_nanos();
         assert_eq!(before(-2, 500_000_000), 1_500_000_000);
         assert_eq!(before(-1, 0), 1_000_000_000);
-        assert_eq!(time(Time { secs: i64::MAX, nanos: 0 }), SystemTime::UNIX_EPOCH);
         let after = time(Time { secs: 3, nanos: 7 }).duration_since(SystemTime::UNIX_EPOCH).expect("after");
         assert_eq!(after, Duration::new(3, 7));
     }
