@@ -9,12 +9,15 @@ use serde_json::Value;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// The largest status read, in bytes: what thousands of remotes would need.
 const MAX_STATUS: u64 = 16 << 20;
+/// How long a mount may take to answer: it does so at once while it lives.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Show how mounts fare: remotes, errors, credentials, cache
 #[derive(Args, Debug)]
@@ -38,7 +41,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<u8> {
     };
     let mut others = 0;
     for (n, point) in mounts.iter().enumerate() {
-        match read(point) {
+        match read_soon(point) {
             Ok(status) if args.json => to.text(&format!("{status}\n"))?,
             Ok(status) => {
                 to.text(if n == 0 { "" } else { "\n" })?;
@@ -57,6 +60,16 @@ pub(super) fn run(args: &StatusArgs) -> Result<u8> {
         out::note(&format!("regfs: status: {others} mounts of other users are not shown"));
     }
     Ok(report.code())
+}
+
+/// The status of a mount, unless it does not answer: one that is dead keeps nobody from hearing of the others.
+fn read_soon(mountpoint: &Path) -> Result<Value> {
+    let (tell, told) = mpsc::channel();
+    let point = mountpoint.to_owned();
+    let asked = std::thread::Builder::new().spawn(move || tell.send(read(&point)));
+    asked.map_err(|error| Error::io("start a thread", error))?;
+    let silent = || Error::new(Kind::Timeout, "does not answer; regfs umount takes it away");
+    told.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(silent()))
 }
 
 fn read(mountpoint: &Path) -> Result<Value> {

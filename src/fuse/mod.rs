@@ -11,6 +11,7 @@
 mod attr;
 mod buffers;
 mod core;
+mod forget;
 mod frontend;
 mod handles;
 mod inodes;

@@ -2,6 +2,7 @@
 
 use super::attr::Look;
 use super::core::Core;
+use super::forget::Forgetter;
 use super::frontend::Frontend;
 use super::handles::Handles;
 use super::inodes::Inodes;
@@ -14,8 +15,9 @@ use crate::error::{Error, Kind, Result};
 use crate::journal::Journal;
 use crate::store::Store;
 use crate::tree::{Dir, Node};
-use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
+use fuser::{Config, MountOption, Session, SessionACL};
 use nix::unistd::{getegid, geteuid};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Weak};
@@ -79,8 +81,8 @@ pub fn mount(
     let (ends, ended) = mpsc::channel();
     let frontend = Frontend { core: core.clone(), ends };
     let session = Session::new(frontend, mountpoint, &config).map_err(|error| refused(mountpoint, error))?;
+    let forgetter = Forgetter::new(session.as_fd())?;
     let session = session.spawn().map_err(|error| Error::io("start the threads of the mount", error))?;
-    let notifier = session.notifier();
     // Dropped, it would unmount whatever is mounted at this path by then, ours or not: fuser 0.18 takes the sign that
     // ours is gone (POLLERR) for the sign that it is there.
     std::mem::forget(session);
@@ -89,7 +91,7 @@ pub fn mount(
     if let Some(device) = device {
         kernel::raise_read_ahead(device);
     }
-    hear_of_poison(&core, notifier);
+    hear_of_poison(&core, Arc::new(forgetter));
     let core = Arc::downgrade(&core);
     Ok(Mounted { ended, unmounter: Unmounter { point: mountpoint.to_owned(), device, core } })
 }
@@ -179,7 +181,7 @@ fn refused(mountpoint: &Path, error: std::io::Error) -> Error {
 /// The kernel goes through the pages of a file in order, and waits at one that a read is under way for: at the end of
 /// the file as a rule, where those reads are that wait for the verdict, and which is answered only when this returns.
 /// What lies behind such a page is dropped right after that answer.
-fn hear_of_poison(core: &Arc<Core>, notifier: Notifier) {
+fn hear_of_poison(core: &Arc<Core>, forgetter: Arc<Forgetter>) {
     let known: Weak<Core> = Arc::downgrade(core);
     core.store.on_poison(Box::new(move |digest: &Digest| {
         let Some(core) = known.upgrade() else { return };
@@ -189,10 +191,10 @@ fn hear_of_poison(core: &Arc<Core>, notifier: Notifier) {
         });
         let (done, dones) = mpsc::channel();
         for inodes in inodes.chunks(inodes.len().div_ceil(FORGETTERS).max(1)) {
-            let (notifier, inodes, done) = (notifier.clone(), inodes.to_vec(), done.clone());
+            let (forgetter, inodes, done) = (forgetter.clone(), inodes.to_vec(), done.clone());
             let told = std::thread::Builder::new().name("regfs-poison".into()).spawn(move || {
                 for ino in inodes {
-                    if let Err(error) = notifier.inval_inode(INodeNo(ino), 0, 0) {
+                    if let Err(error) = forgetter.forget(ino) {
                         log::warn!("the kernel keeps pages of a blob that is wrong: {error}");
                     }
                 }
