@@ -63,12 +63,14 @@ impl Look {
     }
 
     fn file_attr(&self, ino: u64, kind: FileType, attr: &Attr) -> FileAttr {
+        // A link's target lies in its inode, as on any file system.
+        let stored = attr.stored.unwrap_or(if kind == FileType::Symlink { 0 } else { attr.size });
         let time = attr.mtime.unwrap_or(SystemTime::UNIX_EPOCH);
         let (uid, gid) = attr.owner.unwrap_or(self.user);
         FileAttr {
             ino: INodeNo(ino),
             size: attr.size,
-            blocks: attr.stored.unwrap_or(attr.size).div_ceil(512),
+            blocks: stored.div_ceil(512),
             atime: time,
             mtime: time,
             ctime: time,
@@ -115,6 +117,7 @@ pub(super) fn nothing() -> FileAttr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::Special;
 
     fn attr(size: u64, owner: Option<(u32, u32)>) -> Attr {
         Attr { owner, ttl: FOREVER, ..Attr::file(size) }
@@ -130,6 +133,19 @@ mod tests {
         look.uid = Some(7);
         let shown = look.file_attr(5, FileType::RegularFile, &attr(0, Some((1, 2))));
         assert_eq!((shown.uid, shown.gid), (7, 2));
+    }
+
+    #[test]
+    fn devices_are_numbered_as_the_kernel_does() {
+        for (major, minor) in [(1, 3), (0xabc, 0x12345), (0, 0), (0xfff, 0xfffff)] {
+            let attr = Attr::file(0);
+            let special =
+                Special { kind: SpecialKind::Block, device: (major, minor), attr, xattrs: Default::default() };
+            let node = Node::from(special);
+            assert_eq!(u64::from(rdev(&node)), libc::makedev(major, minor) & 0xffff_ffff);
+            let look = Look { user: (0, 0), uid: None, gid: None, umask: 0 };
+            assert_eq!(look.show(7, &node).0.rdev, rdev(&node));
+        }
     }
 
     #[test]

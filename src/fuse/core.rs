@@ -9,6 +9,7 @@ use super::buffers::Buffers;
 use super::handles::Handles;
 use super::inodes::{Inode, Inodes};
 use super::interrupt::{Answer, Watch};
+use super::lookers::Lookers;
 use super::passthrough::Passthrough;
 use super::pool::Pool;
 use crate::error::{Error, Kind, Result};
@@ -27,6 +28,7 @@ pub(super) struct Core {
     pub(super) pool: Pool,
     pub(super) watch: Watch,
     pub(super) look: Look,
+    pub(super) lookers: Lookers,
     pub(super) store: Arc<Store>,
     pub(super) journal: Arc<Journal>,
 }

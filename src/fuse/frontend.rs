@@ -1,7 +1,7 @@
 //! fuser's callbacks: each begins a call, and hands it to its operation. Everything that writes is refused.
 
 use super::core::{Core, Place};
-use super::{kernel, ops};
+use super::{kernel, ops, xattrs};
 use crate::tree::Node;
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig,
@@ -117,8 +117,9 @@ impl Filesystem for Frontend {
         ops::readdir(&self.core, &*opened!(self, self.core.handles.dir(fh.0), reply), offset, reply);
     }
 
-    fn readdirplus(&self, _: &Request, _: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
-        ops::readdirplus(&self.core, &*opened!(self, self.core.handles.dir(fh.0), reply), offset, reply);
+    fn readdirplus(&self, request: &Request, _: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
+        let dir = opened!(self, self.core.handles.dir(fh.0), reply);
+        ops::readdirplus(&self.core, request.pid(), &dir, offset, reply);
     }
 
     fn releasedir(&self, _: &Request, _: INodeNo, fh: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
@@ -133,11 +134,11 @@ impl Filesystem for Frontend {
     }
 
     fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        ops::getxattr(call!(self, request, ino, None, reply), name.to_owned(), size, reply);
+        xattrs::get(call!(self, request, ino, None, reply), name.to_owned(), size, reply);
     }
 
     fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        ops::listxattr(call!(self, request, ino, None, reply), size, reply);
+        xattrs::list(call!(self, request, ino, None, reply), request.uid() == 0, size, reply);
     }
 
     fn access(&self, request: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {

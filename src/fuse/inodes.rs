@@ -1,30 +1,32 @@
 //! Inode numbers: which node of the tree each one stands for, for as long as the kernel remembers it.
 //!
 //! Promises: a number is a hash of parent, name, kind and identity, so that it is the same after a remount; a tag that
-//! moved has another one; the table holds exactly what the kernel holds (lookups counted, forgets subtracted).
-//! Knows the tree's nodes and nothing of fuser.
+//! moved has another one. What has several names (`nlink`) has one number under all of them, a hash of kind and identity
+//! alone. The table holds exactly what the kernel holds (lookups counted, forgets subtracted), and little of each: the
+//! kernel may hold a million. Knows the tree's nodes and nothing of fuser.
 
 use crate::error::Error;
 use crate::tree::Node;
-use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::passthrough::Opens;
 
 /// The number of the mount's root; fixed by the kernel.
 pub(super) const ROOT: u64 = 1;
 
-/// One inode: where it stands and what it is.
+/// One inode: where it stands (of several names, where it was found first) and what it is.
 pub(super) struct Inode {
     /// The number; never 0, which says "no such name" in replies.
     pub(super) ino: u64,
     parent: Option<Arc<Inode>>,
-    name: OsString,
-    kind: Kind,
+    name: Box<OsStr>,
     identity: u64,
-    node: RwLock<Node>,
+    kind: Kind,
+    is_shared: bool,
+    node: Mutex<Node>,
     /// How it is open at present, if it is a file.
     pub(super) opens: Mutex<Opens>,
 }
@@ -36,6 +38,36 @@ enum Kind {
     File,
     Link,
     Special,
+}
+
+/// What tells one inode from another, and its number from other numbers.
+struct Key<'a> {
+    /// 0, which is no inode's, for what has several names.
+    parent: u64,
+    /// Empty, likewise.
+    name: &'a OsStr,
+    kind: Kind,
+    identity: u64,
+}
+
+impl Key<'_> {
+    fn new<'a>(parent: u64, name: &'a OsStr, node: &Node) -> Key<'a> {
+        let (kind, attr) = (Kind::of(node), node.attr());
+        let is_shared = attr.nlink > 1 && kind != Kind::Dir;
+        let (parent, name) = if is_shared { (0, OsStr::new("")) } else { (parent, name) };
+        Key { parent, name, kind, identity: attr.identity }
+    }
+
+    fn is_shared(&self) -> bool {
+        self.parent == 0
+    }
+
+    fn is_of(&self, inode: &Inode) -> bool {
+        self.identity == inode.identity
+            && self.kind == inode.kind
+            && self.is_shared() == inode.is_shared
+            && (self.is_shared() || self.parent == inode.parent_ino() && self.name == &*inode.name)
+    }
 }
 
 impl Kind {
@@ -52,7 +84,7 @@ impl Kind {
 impl Inode {
     /// The node, as it was last found.
     pub(super) fn node(&self) -> Node {
-        self.node.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.node.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The number of the directory that holds it; its own for the root.
@@ -81,7 +113,8 @@ impl Inode {
 /// The table of every inode that the kernel may speak of.
 pub(super) struct Inodes {
     root: Arc<Inode>,
-    known: Mutex<HashMap<u64, Known>>,
+    // Not hashed: that would take twice as much while it grows, and give nothing back.
+    known: Mutex<BTreeMap<u64, Known>>,
 }
 
 struct Known {
@@ -95,10 +128,11 @@ impl Inodes {
         let inode = Arc::new(Inode {
             ino: ROOT,
             parent: None,
-            name: OsString::new(),
-            kind: Kind::of(&root),
+            name: OsStr::new("").into(),
             identity: root.attr().identity,
-            node: RwLock::new(root),
+            kind: Kind::of(&root),
+            is_shared: false,
+            node: Mutex::new(root),
             opens: Mutex::default(),
         });
         Inodes { root: inode, known: Mutex::default() }
@@ -117,22 +151,27 @@ impl Inodes {
 
     /// The inode of `node`, found under `name` in `parent`; counts one lookup, which a forget takes back.
     pub(super) fn intern(&self, parent: &Arc<Inode>, name: &OsStr, node: Node) -> Arc<Inode> {
-        let (kind, identity) = (Kind::of(&node), node.attr().identity);
+        let key = Key::new(parent.ino, name, &node);
         let mut known = self.lock();
-        let ino = number(&known, parent.ino, name, kind, identity);
-        if let Some(known) = known.get_mut(&ino) {
-            known.lookups += 1;
+        let ino = number(&known, &key);
+        if let Some(entry) = known.get_mut(&ino) {
+            entry.lookups += 1;
+            let inode = entry.inode.clone();
             // The same thing, perhaps better known by now (a time, a size).
-            *known.inode.node.write().unwrap_or_else(PoisonError::into_inner) = node;
-            return known.inode.clone();
+            let old = std::mem::replace(&mut *inode.node.lock().unwrap_or_else(PoisonError::into_inner), node);
+            // Dropping nodes of the tree may take long: not under the lock.
+            drop(known);
+            drop(old);
+            return inode;
         }
         let inode = Arc::new(Inode {
             ino,
             parent: Some(parent.clone()),
-            name: name.to_owned(),
-            kind,
-            identity,
-            node: RwLock::new(node),
+            name: name.into(),
+            identity: key.identity,
+            kind: key.kind,
+            is_shared: key.is_shared(),
+            node: Mutex::new(node),
             opens: Mutex::default(),
         });
         known.insert(ino, Known { inode: inode.clone(), lookups: 1 });
@@ -141,7 +180,8 @@ impl Inodes {
 
     /// The number that [`Inodes::intern`] would give, without counting anything.
     pub(super) fn peek(&self, parent: &Inode, name: &OsStr, node: &Node) -> u64 {
-        number(&self.lock(), parent.ino, name, Kind::of(node), node.attr().identity)
+        let key = Key::new(parent.ino, name, node);
+        number(&self.lock(), &key)
     }
 
     /// Takes back `lookups` lookups; the last one frees the inode.
@@ -164,25 +204,18 @@ impl Inodes {
         all.into_iter().filter(|inode| choose(&inode.node())).map(|inode| inode.ino).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Known>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The number of a node: its hash, or the next number that is free if another node has that one.
-fn number(known: &HashMap<u64, Known>, parent: u64, name: &OsStr, kind: Kind, identity: u64) -> u64 {
-    let mut ino = hash(parent, name, kind, identity);
+fn number(known: &BTreeMap<u64, Known>, key: &Key<'_>) -> u64 {
+    let mut ino = hash(key);
     loop {
         match known.get(&ino) {
             _ if ino <= ROOT => ino = ROOT + 1,
-            Some(Known { inode, .. })
-                if inode.identity != identity
-                    || inode.kind != kind
-                    || inode.name != name
-                    || inode.parent_ino() != parent =>
-            {
-                ino = (ino + 1) & MASK;
-            }
+            Some(Known { inode, .. }) if !key.is_of(inode) => ino = (ino + 1) & MASK,
             _ => return ino,
         }
     }
@@ -192,12 +225,12 @@ fn number(known: &HashMap<u64, Known>, parent: u64, name: &OsStr, kind: Kind, id
 const MASK: u64 = u64::MAX >> 1;
 
 /// Cryptographic, because names come from remotes: nobody shall make the table probe for ever.
-fn hash(parent: u64, name: &OsStr, kind: Kind, identity: u64) -> u64 {
+fn hash(key: &Key<'_>) -> u64 {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&parent.to_le_bytes());
-    hasher.update(&identity.to_le_bytes());
-    hasher.update(&[kind as u8]);
-    hasher.update(name.as_bytes());
+    hasher.update(&key.parent.to_le_bytes());
+    hasher.update(&key.identity.to_le_bytes());
+    hasher.update(&[key.kind as u8]);
+    hasher.update(key.name.as_bytes());
     let mut number = [0; 8];
     hasher.finalize_xof().fill(&mut number);
     u64::from_le_bytes(number) & MASK
@@ -248,6 +281,34 @@ mod tests {
         let known = Known { inode: squatter, lookups: 1 };
         inodes.lock().insert(ino, known);
         assert_eq!(inodes.intern(&inodes.root, OsStr::new("a"), link(1)).ino, ino + 1);
+    }
+
+    #[test]
+    fn hard_links_are_one_inode_and_nothing_else_is() {
+        let inodes = Inodes::new(link(0));
+        let of = |nlink: u32, identity: u64| {
+            let attr = Attr { identity, nlink, ..Attr::link(OsStr::new("x")) };
+            Node::from(Link { target: "x".into(), attr, xattrs: Xattrs::default() })
+        };
+        let dir = inodes.intern(&inodes.root, OsStr::new("dir"), link(3));
+        let one = inodes.intern(&inodes.root, OsStr::new("one"), of(2, 9));
+        let two = inodes.intern(&dir, OsStr::new("two"), of(2, 9));
+        assert!(Arc::ptr_eq(&one, &two));
+        assert_eq!(inodes.peek(&dir, OsStr::new("three"), &of(3, 9)), one.ino);
+        for (name, node) in [("one", of(1, 9)), ("one", of(2, 8)), ("", of(1, 9))] {
+            assert_ne!(inodes.intern(&inodes.root, OsStr::new(name), node).ino, one.ino, "{name}");
+        }
+        // Forgotten by as many lookups as both names had.
+        inodes.forget(one.ino, 1);
+        assert!(inodes.get(one.ino).is_ok());
+        inodes.forget(one.ino, 1);
+        assert!(inodes.get(one.ino).is_err());
+    }
+
+    #[test]
+    fn an_inode_is_small() {
+        assert!(size_of::<Inode>() <= 112, "{}", size_of::<Inode>());
+        assert!(size_of::<Node>() <= 24 && size_of::<Known>() <= 16);
     }
 
     #[test]

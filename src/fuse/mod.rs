@@ -17,6 +17,7 @@ mod handles;
 mod inodes;
 mod interrupt;
 mod kernel;
+mod lookers;
 pub mod mountpoint;
 pub mod mounts;
 mod ops;
@@ -25,6 +26,7 @@ mod pool;
 mod reply;
 mod session;
 mod unmount;
+mod xattrs;
 
 pub use interrupt::Waiting;
 pub use session::{Mounted, Unmounter, mount};

@@ -5,14 +5,12 @@ use super::buffers::Buffer;
 use super::core::{Call, Core, Place};
 use super::handles::{MAX_NAME, OpenDir, OpenFile};
 use super::passthrough::Open;
-use super::reply;
 use crate::error::{Error, Kind, Result};
 use crate::tree::{Handle, Node};
 use fuser::{
     FileHandle, FileType, FopenFlags, Generation, INodeNo, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEntry,
-    ReplyOpen, ReplyStatfs, ReplyXattr,
+    ReplyOpen, ReplyStatfs,
 };
-use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, PoisonError};
 
@@ -44,6 +42,9 @@ pub(super) fn lookup(call: Call, reply: ReplyEntry) {
         },
         |call, reply, found| match found {
             Ok(node) => {
+                if matches!(node, Node::File(_)) {
+                    call.core.lookers.saw(call.caller);
+                }
                 let name = call.name.as_deref().unwrap_or_default();
                 let inode = call.core.inodes.intern(&call.inode, name, node.clone());
                 let (attr, ttl) = call.core.look.show(inode.ino, &node);
@@ -186,9 +187,14 @@ pub(super) fn readdir(core: &Core, dir: &OpenDir, offset: u64, mut reply: ReplyD
 }
 
 /// READDIRPLUS: names and attributes, each a lookup of its own.
-pub(super) fn readdirplus(core: &Core, dir: &OpenDir, offset: u64, mut reply: ReplyDirectoryPlus) {
+///
+/// The kernel asks so for the beginning of every directory, and for the rest when somebody looks at the names. Who is
+/// not known to do that gets a page of what counts no lookup, after which the kernel asks for names alone.
+pub(super) fn readdirplus(core: &Core, caller: u32, dir: &OpenDir, offset: u64, mut reply: ReplyDirectoryPlus) {
     let start = usize::try_from(offset).unwrap_or(usize::MAX);
-    for at in start..dir.entries.len() + DOTS {
+    let all = dir.entries.len() + DOTS;
+    let end = if start == 0 && !core.lookers.looks(caller) { DOTS } else { all };
+    for at in start..end {
         let next = at as u64 + 1;
         let is_full = match at.checked_sub(DOTS).map(|entry| &dir.entries[entry]) {
             // The kernel takes no attributes and counts no lookup for these two.
@@ -224,44 +230,6 @@ pub(super) fn statfs(core: &Core, reply: ReplyStatfs) {
     };
     let free = limit.saturating_sub(used) / BLOCK;
     reply.statfs(limit / BLOCK, free, free, 0, 0, BLOCK as u32, MAX_NAME as u32, BLOCK as u32);
-}
-
-/// The namespaces of attributes that nodes have: programs ask for `security.selinux` and the like all day.
-const NAMESPACES: [&str; 2] = ["user.", "security.capability"];
-
-/// GETXATTR.
-pub(super) fn getxattr(call: Call, name: OsString, room: u32, reply: ReplyXattr) {
-    let missing = |name: &OsStr| Error::new(Kind::NoData, format!("no attribute {}", crate::name::terminal(name)));
-    if !NAMESPACES.iter().any(|space| name.as_bytes().starts_with(space.as_bytes())) {
-        return call.fail(reply, &missing(&name));
-    }
-    let node = call.inode.node();
-    let place = node.clone();
-    call.run(
-        Place::Lane(place.lane()),
-        reply,
-        move |_| node.xattr(&name)?.ok_or_else(|| missing(&name)),
-        move |_, reply, value| reply::xattr(reply, room, &value),
-    );
-}
-
-/// LISTXATTR: the names, each ended by a NUL.
-pub(super) fn listxattr(call: Call, room: u32, reply: ReplyXattr) {
-    let node = call.inode.node();
-    let place = node.clone();
-    call.run(
-        Place::Lane(place.lane()),
-        reply,
-        move |_| {
-            let mut names = Vec::new();
-            for (name, _) in node.xattrs()? {
-                names.extend_from_slice(name.as_bytes());
-                names.push(0);
-            }
-            Ok(names)
-        },
-        move |_, reply, names| reply::xattr(reply, room, &names),
-    );
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// How one inode is open.
 #[derive(Default)]
 pub(super) struct Opens {
-    cached: usize,
-    through: usize,
+    cached: u32,
+    through: u32,
     backing: Option<Arc<BackingId>>,
 }
 

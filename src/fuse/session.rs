@@ -75,6 +75,7 @@ pub fn mount(
         pool: Pool::new(Limits::default()),
         watch: Watch::start(),
         look,
+        lookers: Default::default(),
         store,
         journal,
     });

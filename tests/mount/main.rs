@@ -10,6 +10,7 @@
 mod support;
 
 mod caches;
+mod contents;
 mod crash;
 mod damage;
 mod dead;
@@ -25,4 +26,5 @@ mod real;
 mod scene;
 mod served;
 mod skopeo;
+mod trees;
 mod waits;

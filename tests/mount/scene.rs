@@ -1,6 +1,7 @@
 //! A small tree with everything that a mount has to cope with: what is quick, slow, wrong, huge, moving, and what
 //! never answers. It counts what is asked of it, and tells in `.regfs/calls`.
 
+use crate::trees;
 use regfs::error::{Error, Kind, Result};
 use regfs::read_at::ReadAt;
 use regfs::tree::{Attr, Dir, Entry, FOREVER, File, Handle, Link, Node, Xattrs, not_found};
@@ -325,5 +326,7 @@ pub fn root(backing: std::fs::File) -> Arc<dyn Dir> {
     control.hidden.insert("calls".into(), calls.node());
     control.lane = "";
     root.hidden.insert(".regfs".into(), control.node());
+    root.hidden.insert("image".into(), trees::image());
+    root.hidden.insert("crowd".into(), trees::crowd());
     Arc::new(root)
 }
