@@ -39,7 +39,7 @@ pub(crate) struct LsArgs {
     #[arg(short = '1', hide = true)]
     one: bool,
 
-    /// One JSON object a line: name, type, size, mode, mtime, target
+    /// One JSON object a line: name, type, size, mode, mtime, target; of files of images uid, gid, nlink, stored, device
     #[arg(long, conflicts_with = "long")]
     json: bool,
 
@@ -100,6 +100,9 @@ fn lines(args: &LsArgs, trees: &mut Trees<'_>, path: &OsStr) -> Result<Vec<Line>
 
 fn print(args: &LsArgs, out: &mut Out, lines: &[Line]) -> Result<()> {
     let size = |node: &Node| {
+        if let Some(device) = show::device(node) {
+            return device;
+        }
         let size = node.attr().size;
         if args.human_readable { super::size::show(size) } else { size.to_string() }
     };
@@ -136,5 +139,6 @@ fn json(line: &Line) -> serde_json::Value {
     if let Node::Link(link) = &line.node {
         object["target"] = link.target.to_string_lossy().into();
     }
+    show::extend(&mut object, &line.node);
     object
 }

@@ -35,6 +35,30 @@ pub(crate) fn mode(node: &Node) -> String {
     format!("{kind}{}", permissions(node.attr().mode))
 }
 
+/// Major and minor number of a device: `1, 3`.
+pub(crate) fn device(node: &Node) -> Option<String> {
+    match node {
+        Node::Special(special) if matches!(special.kind, SpecialKind::Char | SpecialKind::Block) => {
+            Some(format!("{}, {}", special.device.0, special.device.1))
+        }
+        _ => None,
+    }
+}
+
+/// What only content with an owner of its own has, for JSON: owner, names, room, device; nothing of anything else.
+pub(crate) fn extend(object: &mut serde_json::Value, node: &Node) {
+    let attr = node.attr();
+    if let Some((uid, gid)) = attr.owner {
+        object["uid"] = uid.into();
+        object["gid"] = gid.into();
+        object["nlink"] = attr.nlink.into();
+        object["stored"] = attr.stored.unwrap_or(attr.size).into();
+    }
+    if let Some(device) = device(node) {
+        object["device"] = device.into();
+    }
+}
+
 /// `r-xr-xr-x`, with `s`, `S`, `t`, `T` where they are set.
 pub(crate) fn permissions(mode: u16) -> String {
     let mut text = String::with_capacity(9);
@@ -65,7 +89,24 @@ pub(crate) fn minute(time: Option<SystemTime>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::{Attr, Special, Xattrs};
     use std::time::Duration;
+
+    #[test]
+    fn devices_have_numbers_and_pipes_have_none() {
+        let node = |kind| {
+            let attr = Attr { mode: 0o1640, owner: Some((1, 2)), ..Attr::file(0) };
+            Node::from(Special { kind, device: (1, 3), attr, xattrs: Xattrs::default() })
+        };
+        assert_eq!(
+            (mode(&node(SpecialKind::Char)).as_str(), device(&node(SpecialKind::Char))),
+            ("crw-r----T", Some("1, 3".into()))
+        );
+        assert_eq!((mode(&node(SpecialKind::Fifo)).as_str(), device(&node(SpecialKind::Fifo))), ("prw-r----T", None));
+        let mut object = serde_json::json!({});
+        extend(&mut object, &node(SpecialKind::Block));
+        assert_eq!(object, serde_json::json!({"uid": 1, "gid": 2, "nlink": 1, "stored": 0, "device": "1, 3"}));
+    }
 
     #[test]
     fn as_ls_writes_them() {

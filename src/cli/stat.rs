@@ -34,6 +34,15 @@ pub(crate) struct StatArgs {
 const NAMED: [(&str, &str); 3] =
     [("user.oci.digest", "Digest"), ("user.oci.mediaType", "Media type"), ("user.regfs.verified", "Verified")];
 
+/// The value of an attribute: text, or bytes as getfattr(1) writes them.
+fn text(value: Vec<u8>) -> String {
+    match String::from_utf8(value) {
+        Ok(text) if !text.contains('\0') => text,
+        Ok(text) => format!("0x{}", hex::encode(text)),
+        Err(error) => format!("0x{}", hex::encode(error.as_bytes())),
+    }
+}
+
 /// What is shown of one node.
 struct Facts {
     named: Vec<(&'static str, String)>,
@@ -58,7 +67,6 @@ pub(super) fn run(args: &StatArgs) -> Result<u8> {
 }
 
 fn facts(node: &Node) -> Result<Facts> {
-    let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
     let mut named = Vec::new();
     for (name, _) in NAMED {
         if let Some(value) = node.xattr(OsStr::new(name))? {
@@ -85,6 +93,18 @@ fn print(out: &mut Out, path: &OsStr, node: &Node, facts: &Facts) -> Result<()> 
     let human = if attr.size < 1024 { String::new() } else { format!(" ({})", super::size::show(attr.size)) };
     line("Size", &format!("{} bytes{human}", attr.size))?;
     line("Mode", &format!("{:04o} {}", attr.mode, show::permissions(attr.mode)))?;
+    if let Some((uid, gid)) = attr.owner {
+        line("Owner", &format!("{uid}:{gid}"))?;
+    }
+    if attr.nlink > 1 {
+        line("Names", &attr.nlink.to_string())?;
+    }
+    if let Some(stored) = attr.stored {
+        line("Stored", &format!("{stored} bytes, the rest are zeros"))?;
+    }
+    if let Some(device) = show::device(node) {
+        line("Device", &device)?;
+    }
     line("Modified", &attr.mtime.map_or("not known yet".to_owned(), crate::stamp::stamp))?;
     for (name, value) in &facts.named {
         let label = NAMED.iter().find(|(own, _)| own == name).map_or(*name, |(_, label)| label);
@@ -116,5 +136,6 @@ fn json(path: &OsStr, node: &Node, facts: &Facts) -> serde_json::Value {
     if let Node::Link(link) = node {
         object["target"] = link.target.to_string_lossy().into();
     }
+    show::extend(&mut object, node);
     object
 }
