@@ -6,6 +6,7 @@ use super::{State, Store};
 use crate::digest::Digest;
 use crate::read_at::ReadAt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One blob's content, wherever it is: memory, disk, remote.
 pub struct Blob {
@@ -13,6 +14,8 @@ pub struct Blob {
     pub(super) digest: Digest,
     pub(super) size: u64,
     pub(super) remote: Arc<dyn ReadAt>,
+    /// Open handles that were served of it, if it is small: all that is served of a small blob was hashed.
+    pub(super) served: AtomicUsize,
 }
 
 impl Blob {
@@ -22,7 +25,12 @@ impl Blob {
     }
 
     /// How far it is here and verified. May look at the disk.
+    ///
+    /// `Verified` once a handle has read it from start to end, for as long as that one is open.
     pub fn state(&self) -> State {
+        if self.served.load(Ordering::Acquire) > 0 {
+            return State::Verified;
+        }
         self.store.state(&self.digest)
     }
 

@@ -12,7 +12,7 @@ use crate::read_at::ReadAt;
 use crate::span::Span;
 use bytes::Bytes;
 use std::fs::File;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Bytes of small blobs that open handles may hold on to, beyond the memory budget: without, a reader of small
@@ -26,6 +26,8 @@ pub struct Handle {
     blob: Arc<Blob>,
     content: OnceLock<Arc<Content>>,
     pinned: Mutex<Option<Bytes>>,
+    /// Whether it was served of a small blob, and is counted for that.
+    served: AtomicBool,
     position: Mutex<Position>,
 }
 
@@ -38,7 +40,13 @@ struct Position {
 
 impl Handle {
     pub(super) fn new(blob: Arc<Blob>) -> Handle {
-        Handle { blob, content: OnceLock::new(), pinned: Mutex::default(), position: Mutex::default() }
+        Handle {
+            blob,
+            content: OnceLock::new(),
+            pinned: Mutex::default(),
+            served: AtomicBool::new(false),
+            position: Mutex::default(),
+        }
     }
 
     /// Whether this read would be answered from memory, without disk, remote or waiting.
@@ -65,7 +73,7 @@ impl Handle {
         if let Some(content) = self.content.get() {
             return Ok(content);
         }
-        let Blob { store, digest, size, remote } = &*self.blob;
+        let Blob { store, digest, size, remote, .. } = &*self.blob;
         let content = store.content(digest, *size, remote)?;
         if content.probation.is_some() {
             // Only one that passes is kept: after one that does not, another try may be made.
@@ -103,6 +111,9 @@ impl Handle {
         let bytes = store.small(&self.blob.digest, self.blob.size, &self.blob.remote)?;
         pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
         let len = bytes.len() as u64;
+        if !self.served.swap(true, Ordering::AcqRel) {
+            self.blob.served.fetch_add(1, Ordering::AcqRel);
+        }
         if pinned.is_none() {
             if store.pinned.fetch_add(len, Ordering::Relaxed) + len <= MAX_PINNED {
                 *pinned = Some(bytes.clone());
@@ -179,6 +190,9 @@ impl Drop for Handle {
         position.jobs.drain(..).for_each(|job| job.abandon());
         if let Some(content) = self.content.get() {
             content.leave();
+        }
+        if *self.served.get_mut() {
+            self.blob.served.fetch_sub(1, Ordering::AcqRel);
         }
         if let Some(bytes) = self.pinned.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             self.blob.store.pinned.fetch_sub(bytes.len() as u64, Ordering::Relaxed);

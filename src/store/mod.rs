@@ -58,7 +58,7 @@ use lru::LruCache;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -200,7 +200,7 @@ impl Store {
             let why = format!("read blob {digest}: {size} bytes are over the limit of {MAX_BLOB}");
             return Err(Error::new(Kind::TooBig, why));
         }
-        Ok(Arc::new(Blob { store: self.clone(), digest: digest.clone(), size, remote }))
+        Ok(Arc::new(Blob { store: self.clone(), digest: digest.clone(), size, remote, served: AtomicUsize::new(0) }))
     }
 
     /// Small content that is at hand from cache, checked; no remote.

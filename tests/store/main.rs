@@ -8,3 +8,4 @@ mod maintain;
 mod model;
 mod neighbours;
 mod remote;
+mod verdict;
