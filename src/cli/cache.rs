@@ -27,6 +27,10 @@ pub(crate) struct CacheArgs {
 #[derive(Subcommand, Debug)]
 enum Action {
     /// List what is in it, most recently used first: size, bytes that are here, last use (UTC), state, digest
+    ///
+    /// The state of a blob is verified, partial, or filling while a mount adds to it. Lines with the state index or
+    /// chunks are not the blob but what was made from it, a layer: its table of contents, or its content in a form
+    /// that can be read from the middle.
     Ls {
         /// Sizes as 1.5K, 64M
         #[arg(short = 'H', long)]
@@ -37,12 +41,16 @@ enum Action {
         json: bool,
     },
     /// Read and hash all of it; what is wrong is taken out, and fetched anew when it is needed
+    ///
+    /// What was made from layers (index, chunks) has checks of its own, which are made whenever it is used.
     Verify {
         /// No progress bar
         #[arg(short, long)]
         quiet: bool,
     },
     /// Take out what was not used for long, and the least recently used down to a size
+    ///
+    /// Indexes of layers are small and dear to make: as far as a quarter of that size holds them, they go last.
     Prune {
         /// Down to this size, as bytes or with K, M, G, T
         #[arg(long, value_name = "SIZE", value_parser = size::parse, required_unless_present = "unused")]
@@ -120,13 +128,24 @@ fn verify(dir: &Path, quiet: bool) -> Result<u8> {
     if checked.busy > 0 {
         note(&format!("{} in use and not checked", checked.busy));
     }
+    if checked.unchecked > 0 {
+        note(&format!("{} made from layers not read: each is checked when it is used", files(checked.unchecked)));
+    }
     Ok(if wrong == 0 { 0 } else { exit::code(Kind::Corrupt) })
 }
 
 fn freed(freed: &Freed) -> Result<u8> {
     let mut out = Out::new()?;
     let (bytes, left) = (size::show(freed.freed), size::show(freed.left));
-    out.text(&format!("{} blobs taken out, {bytes} freed, {left} left\n", freed.dropped))?;
+    let derived = match freed.derived {
+        0 => String::new(),
+        count => format!(" and {} made from layers", files(count)),
+    };
+    out.text(&format!("{} blobs{derived} taken out, {bytes} freed, {left} left\n", freed.dropped))?;
     out.flush()?;
     Ok(0)
+}
+
+fn files(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "file" } else { "files" })
 }
