@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A small file system of its own, or `None` without the right to mount one: then there is nothing to test.
-struct Tmpfs(tempfile::TempDir);
+pub(crate) struct Tmpfs(tempfile::TempDir);
 
 impl Tmpfs {
-    fn new(size: &str) -> Option<Tmpfs> {
+    pub(crate) fn new(size: &str) -> Option<Tmpfs> {
         if !nix::unistd::geteuid().is_root() {
             assert!(std::env::var_os("CI").is_none(), "these tests need root");
             return None;
@@ -28,7 +28,7 @@ impl Tmpfs {
         mount(None::<&str>, self.0.path(), None::<&str>, flags, Some(options)).is_ok()
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.0.path().join("cache")
     }
 }

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod derived;
 mod disk;
 mod flow;
 mod maintain;
