@@ -328,6 +328,21 @@ fn a_draft_larger_than_the_cache_is_refused_or_held() {
 }
 
 #[test]
+fn a_draft_without_end_does_not_empty_the_cache() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = Setup { disk: 16 * MIB, ..Setup::default() }.open(Some(dir.path()));
+    let paths: Vec<PathBuf> = (1..=14).map(|n| aged(dir.path(), &store, n == 1, n, 10_000 - n)).collect();
+    let bytes = sealed(1, 40 * MIB);
+    let file = keep(&store, Derived::Chunks, &layer(100), &bytes);
+    assert!(contents(file) == bytes, "in memory");
+    let left: Vec<usize> = (1..=14).filter(|n| paths[n - 1].exists()).collect();
+    assert_eq!((left[0], left.last()), (1, Some(&14)), "the index and what was used last: {left:?}");
+    assert!(left.len() >= 6 && left.len() < 14, "about half: {left:?}");
+    store.discard(Derived::Chunks, &layer(100));
+    assert_eq!(store.usage().held, 0);
+}
+
+#[test]
 fn what_has_no_business_there_is_ignored() {
     let dir = tempfile::tempdir().expect("tempdir");
     let store = store(dir.path());

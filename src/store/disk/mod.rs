@@ -35,6 +35,8 @@ const REST: Duration = Duration::from_secs(1);
 /// How long a writer waits for room that somebody else makes, and how often it looks.
 const PATIENCE: Duration = Duration::from_secs(5);
 const MOMENT: Duration = Duration::from_millis(5);
+/// One part in this many of the cache is what drafts may take from named files.
+const DRAFT_SHARE: u64 = 2;
 /// A use is noted if the last one noted is older than this: a write of an inode per open is enough.
 const TOUCH: i64 = 60;
 /// What a file system allots.
@@ -227,8 +229,9 @@ impl Disk {
     pub(super) fn tidy(&self) {
         loop {
             let before = self.used.load(Ordering::Relaxed);
-            // Drafts want to be kept: named files make room for them.
-            let limit = self.limit.saturating_sub(self.drafted.load(Ordering::Relaxed));
+            // Drafts want to be kept: named files make room for them, but not all of it.
+            let drafted = self.drafted.load(Ordering::Relaxed);
+            let limit = self.limit - drafted.min(self.limit / DRAFT_SHARE);
             let outcome = evict::shrink(&self.layout, limit, limit - limit / 16);
             // What was written meanwhile may have been counted or not: rather twice than never.
             let meanwhile = self.used.load(Ordering::Relaxed).saturating_sub(before);
@@ -240,7 +243,7 @@ impl Disk {
                 self.succeeded();
             }
             let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-            health.in_vain = (outcome.used > limit).then(Instant::now);
+            health.in_vain = (outcome.used.saturating_add(drafted) > self.limit).then(Instant::now);
             if !std::mem::take(&mut health.once_more) {
                 health.tidying = false;
                 return;
