@@ -43,6 +43,7 @@ lint:            ## formatting and warnings
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 bench: test-deps ## the table of ratios that README.md quotes
+	@packaging/deps.sh pigz
 	$(CARGO) bench --locked --bench ratios
 
 clean:           ## what was built

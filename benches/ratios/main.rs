@@ -2,7 +2,7 @@
 //!
 //! Rates are medians of interleaved pairs, so that a machine that grows slower does not favour either side. Counts
 //! are exact: the fake registry counts what it is asked. `REGFS_BENCH_MB` and `REGFS_BENCH_RUNS` make it shorter;
-//! arguments name parts of it (`cargo bench --bench ratios -- cold warm`).
+//! arguments name parts of it (`cargo bench --bench ratios -- cold warm layers`).
 #![allow(clippy::print_stdout)]
 
 #[path = "../../tests/support/mod.rs"]
@@ -10,6 +10,7 @@ mod support;
 
 mod counts;
 mod footprint;
+mod layers;
 mod rates;
 mod table;
 
@@ -20,7 +21,7 @@ use table::Row;
 /// A part of the bench: its name, and what measures it.
 type Part = (&'static str, fn(&OnceCell<Stage>) -> Vec<Row>);
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 10] = [
     ("cold", |stage| rates::cold(stage.get_or_init(Stage::new))),
     ("warm", |stage| rates::warm(stage.get_or_init(Stage::new))),
     ("cached", |stage| rates::cached(stage.get_or_init(Stage::new))),
@@ -29,6 +30,8 @@ const PARTS: [Part; 8] = [
     ("parallel", |_| counts::parallel()),
     ("start", |_| footprint::start()),
     ("memory", |_| footprint::memory()),
+    ("layers-image", |_| layers::image()),
+    ("layers-million", |_| layers::million()),
 ];
 
 fn main() {
@@ -37,7 +40,10 @@ fn main() {
     let stage = OnceCell::new();
     let mut rows = Vec::new();
     for (name, measure) in PARTS {
-        if wanted.is_empty() || wanted.iter().any(|want| want == name) {
+        let is_wanted = |want: &String| {
+            name.strip_prefix(want.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        if wanted.is_empty() || wanted.iter().any(is_wanted) {
             rows.extend(measure(&stage));
         }
     }
