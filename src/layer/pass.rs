@@ -1,8 +1,8 @@
 //! One pass over a layer: the bytes of its blob go in, its table grows, and what reading it at random needs is made.
 //!
 //! Promises: members are in the table before a byte after them was taken; what was made is only right once
-//! [`Pass::finish`] said so. The digest of the archive is computed on a thread of its own, beside inflating. Does not
-//! know where the bytes come from, nor whether they are those of the layer's digest.
+//! [`Pass::finish`] said so. The digest of the archive is computed on a thread of its own, beside inflating, and so are
+//! the checks of its spans. Does not know where the bytes come from, nor whether they are those of the layer's digest.
 
 use super::diff::Diff;
 use super::format::{self, Format};
@@ -98,7 +98,7 @@ impl Pass {
         self.decoder = Some(match format::detect(&head)? {
             Format::Tar | Format::Empty => Decoder::Plain,
             Format::Gzip if copies => Decoder::Gzip(Box::new(gzip::Scanner::plain()?)),
-            Format::Gzip => Decoder::Gzip(Box::new(gzip::Scanner::new(gzip::SPACING)?)),
+            Format::Gzip => Decoder::Gzip(Box::new(gzip::Scanner::new(gzip::SPACING, self.points.clone())?)),
             Format::Zstd => Decoder::Zstd(Box::new(zstd::Scanner::new()?)),
         });
         // Whether zstd's frames are small enough to be read one by one is known at the end alone.
@@ -112,11 +112,7 @@ impl Pass {
         let archive = &mut self.archive;
         let mut out = |content: &[u8]| archive.take(content);
         match &mut self.decoder {
-            Some(Decoder::Gzip(scanner)) => {
-                scanner.feed(bytes, &mut out)?;
-                self.points.extend(scanner.take_checkpoints());
-                Ok(())
-            }
+            Some(Decoder::Gzip(scanner)) => scanner.feed(bytes, &mut out),
             Some(Decoder::Zstd(scanner)) => scanner.feed(bytes, &mut out),
             Some(Decoder::Plain) | None => out(bytes),
         }
@@ -131,7 +127,6 @@ impl Pass {
         match self.decoder.take() {
             Some(Decoder::Gzip(mut scanner)) => {
                 scanner.finish()?;
-                self.points.extend(scanner.take_checkpoints());
                 format = index::Format::Gzip;
             }
             Some(Decoder::Zstd(scanner)) => {

@@ -62,6 +62,11 @@ fn gathered(roots: &[&Path], most: u64) -> Vec<(PathBuf, Option<u64>)> {
     let (mut found, mut size) = (Vec::new(), 0);
     // Last in, first out: what is in a directory follows it.
     let mut todo: Vec<PathBuf> = roots.iter().rev().map(|root| (*root).to_owned()).collect();
+    // A layer has the directories that lead to what is in it.
+    let mut above: Vec<&Path> = roots.iter().flat_map(|root| root.ancestors().skip(1)).collect();
+    above.sort();
+    above.dedup();
+    found.extend(above.into_iter().filter(|path| path.parent().is_some()).map(|path| (path.to_owned(), None)));
     while let Some(path) = todo.pop() {
         let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
         if size > most {

@@ -3,6 +3,7 @@
 //! Promises: a span is inflated once at a time, whoever asks, and whoever asked meanwhile shares it or its failure.
 //! Its lock is a leaf: nothing is read or inflated while it is held.
 
+use super::ahead::Ahead;
 use super::checkpoint::Point;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
@@ -25,6 +26,7 @@ pub(super) struct Key {
 pub struct Cache {
     budget: u64,
     inner: Mutex<Inner>,
+    ahead: Ahead,
 }
 
 struct Inner {
@@ -45,7 +47,17 @@ impl Cache {
     /// within it does not inflate it again.
     pub fn new(budget: u64) -> Cache {
         let inner = Inner { spans: LruCache::unbounded(), used: 0, flights: HashMap::new() };
-        Cache { budget, inner: Mutex::new(inner) }
+        Cache { budget, inner: Mutex::new(inner), ahead: Ahead::default() }
+    }
+
+    /// How many bytes it may hold.
+    pub(super) fn budget(&self) -> u64 {
+        self.budget
+    }
+
+    /// The thread that inflates what is read next.
+    pub(super) fn ahead(&self) -> &Ahead {
+        &self.ahead
     }
 
     /// Bytes held.

@@ -82,7 +82,7 @@ impl Table {
         Table::default()
     }
 
-    /// Adds what follows the points that are in it, as [`Scanner::take_checkpoints`](super::Scanner) gives it.
+    /// Adds what follows the points that are in it.
     pub fn extend(&self, checkpoints: impl IntoIterator<Item = Checkpoint>) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).extend(checkpoints);
     }

@@ -1,7 +1,8 @@
 //! The content of a gzip layer, read at any offset through its checkpoints.
 //!
-//! Promises: a read inflates the spans it touches and reads their compressed bytes, no others; reading on inflates
-//! nothing twice as long as the cache keeps what is being read. Readers of different spans inflate in parallel.
+//! Promises: a read inflates the spans it touches and reads their compressed bytes, no others; but who goes on from span
+//! to span finds the next one inflated, or under way on another thread. Reading on inflates nothing twice
+//! as long as the cache keeps what is being read. Readers of different spans inflate in parallel.
 
 use super::cache::{Cache, Key};
 use super::checkpoint::{Point, Points};
@@ -11,15 +12,46 @@ use crate::error::{Error, Kind, Result};
 use crate::read_at::{ReadAt, Sink};
 use crate::span::Span;
 use bytes::Bytes;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The uncompressed bytes of a gzip blob.
 pub struct Inflated {
-    blob: Arc<dyn ReadAt>,
-    points: Arc<dyn Points>,
+    spans: Arc<Spans>,
     size: u64,
     cache: Arc<Cache>,
+    run: Mutex<Run>,
+}
+
+/// Spans read one after the other.
+#[derive(Default)]
+struct Run {
+    /// Where the last one ends.
+    next: u64,
+    /// How many there were since somebody read elsewhere.
+    len: u32,
+}
+
+/// How many spans in a row are reading on: a small file may lie in two.
+const READING_ON: u32 = 3;
+
+/// Where its spans come from.
+struct Spans {
+    blob: Arc<dyn ReadAt>,
+    points: Arc<dyn Points>,
     layer: Digest,
+}
+
+impl Spans {
+    /// The span that holds `offset`, and its content.
+    fn get(&self, cache: &Cache, offset: u64) -> Result<(Point, Bytes)> {
+        let point = self.points.find(offset)?;
+        if !(point.output..point.next_output).contains(&offset) {
+            return Err(Error::new(Kind::Corrupt, format!("no checkpoint leads to byte {offset} of the content")));
+        }
+        let key = Key { layer: self.layer.clone(), point };
+        let bytes = cache.get(&key, || resume::inflate(&*self.blob, &*self.points, &point))?;
+        Ok((point, bytes))
+    }
 }
 
 impl Inflated {
@@ -31,37 +63,49 @@ impl Inflated {
         cache: Arc<Cache>,
         layer: Digest,
     ) -> Inflated {
-        Inflated { blob, points, size, cache, layer }
-    }
-
-    /// Inflates the span that holds `offset`, if the cache has not got it: a reader's next one, on another thread.
-    /// Gives the end of that span; past the end of the content it gives `offset` and does nothing.
-    pub fn prepare(&self, offset: u64) -> Result<u64> {
-        if offset >= self.size {
-            return Ok(offset);
-        }
-        Ok(self.span(offset)?.0.next_output)
-    }
-
-    /// The span that holds `offset`, and its content.
-    fn span(&self, offset: u64) -> Result<(Point, Bytes)> {
-        let point = self.points.find(offset)?;
-        if !(point.output..point.next_output).contains(&offset) {
-            return Err(Error::new(Kind::Corrupt, format!("no checkpoint leads to byte {offset} of the content")));
-        }
-        let key = Key { layer: self.layer.clone(), point };
-        let bytes = self.cache.get(&key, || resume::inflate(&*self.blob, &*self.points, &point))?;
-        Ok((point, bytes))
+        Inflated { spans: Arc::new(Spans { blob, points, layer }), size, cache, run: Mutex::default() }
     }
 
     /// The content from `at` to the end of its span.
     fn from(&self, at: u64) -> Result<Bytes> {
-        let (point, bytes) = self.span(at)?;
+        let (point, bytes) = self.spans.get(&self.cache, at)?;
+        if self.is_reading_on(&point) {
+            self.prepare(point.next_output);
+        }
         let skip = at.saturating_sub(point.output);
         match usize::try_from(skip).ok().filter(|skip| *skip < bytes.len()) {
             Some(skip) => Ok(bytes.slice(skip..)),
             None => Err(Error::new(Kind::Corrupt, format!("no checkpoint leads to byte {at} of the content"))),
         }
+    }
+
+    /// Whether `point` is where somebody who reads on has just come to.
+    fn is_reading_on(&self, point: &Point) -> bool {
+        let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        if run.next == point.next_output {
+            return false;
+        }
+        run.len = if run.next == point.output { run.len.saturating_add(1) } else { 1 };
+        run.next = point.next_output;
+        run.len >= READING_ON
+    }
+
+    /// Has the span that holds `offset` inflated by another thread, if that is free, and if what is being read now stays
+    /// in the cache beside it.
+    fn prepare(&self, offset: u64) {
+        if offset >= self.size {
+            return;
+        }
+        let (spans, cache) = (self.spans.clone(), Arc::downgrade(&self.cache));
+        self.cache.ahead().run(move || {
+            let Some(cache) = cache.upgrade() else { return };
+            let fits =
+                |point: &Point| point.next_output.saturating_sub(point.output).saturating_mul(4) <= cache.budget();
+            if spans.points.find(offset).is_ok_and(|point| fits(&point)) {
+                // Whoever reads it is told of a failure.
+                let _ = spans.get(&cache, offset);
+            }
+        });
     }
 }
 
@@ -95,6 +139,6 @@ impl ReadAt for Inflated {
     }
 
     fn origin(&self) -> String {
-        self.blob.origin()
+        self.spans.blob.origin()
     }
 }

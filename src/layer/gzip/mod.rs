@@ -13,6 +13,7 @@
 //! Promises: damaged or lying input is `Corrupt` and what is over a limit `TooBig`; never a panic, never more memory
 //! than the limits say. Does not know what is in the content, nor where blobs and checkpoints are kept.
 
+mod ahead;
 mod cache;
 mod checkpoint;
 mod header;
@@ -21,6 +22,7 @@ mod inflated;
 mod members;
 mod resume;
 mod scan;
+mod spans;
 mod sparse;
 #[cfg(test)]
 mod tests;

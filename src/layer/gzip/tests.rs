@@ -38,20 +38,19 @@ fn gzip(plain: &[u8], level: u32) -> Vec<u8> {
 
 /// A scan in pieces of `piece` bytes: the content and the checkpoints.
 fn scan(packed: &[u8], piece: usize, spacing: u64) -> Result<(Vec<u8>, Vec<Checkpoint>)> {
-    let mut scanner = Scanner::new(spacing)?;
-    let (mut plain, mut checkpoints) = (Vec::new(), Vec::new());
+    let table = Arc::new(Table::new());
+    let mut scanner = Scanner::new(spacing, table.clone())?;
+    let mut plain = Vec::new();
     for piece in packed.chunks(piece) {
         scanner.feed(piece, &mut |bytes| {
             plain.extend_from_slice(bytes);
             Ok(())
         })?;
-        checkpoints.extend(scanner.take_checkpoints());
-        assert!(checkpoints.last().is_none_or(|last: &Checkpoint| last.point.next_output <= plain.len() as u64));
+        assert!(table.covered() <= plain.len() as u64);
     }
     scanner.finish()?;
-    checkpoints.extend(scanner.take_checkpoints());
-    assert_eq!(scanner.position().1, plain.len() as u64);
-    Ok((plain, checkpoints))
+    assert_eq!((scanner.position().1, table.covered()), (plain.len() as u64, plain.len() as u64));
+    Ok((plain, table.with(<[Checkpoint]>::to_vec)))
 }
 
 fn open(packed: &[u8], checkpoints: &[Checkpoint], size: u64) -> Inflated {
@@ -141,7 +140,7 @@ fn what_follows_the_members_is_ignored_unless_it_is_a_member() {
     for rest in [&[0; 10_000][..], b"\0\0\x1f\x8b", b"\x1f", b"\x1f\x1f\x8b", b"garbage"] {
         let blob = [&packed[..], rest].concat();
         assert_eq!(scan(&blob, 3, SPACING).expect("ignored").0, b"content");
-        let mut scanner = Scanner::new(SPACING).expect("new");
+        let mut scanner = Scanner::new(SPACING, Arc::default()).expect("new");
         scanner.feed(&blob, &mut |_| Ok(())).expect("feed");
         assert!(scanner.position().0 <= packed.len() as u64 + 1);
     }
@@ -168,7 +167,7 @@ fn trailers_and_ends_are_checked() {
 #[test]
 fn failures_stay_and_the_takers_are_told() {
     let packed = gzip(&text(500_000, 6), 6);
-    let mut scanner = Scanner::new(SPACING).expect("new");
+    let mut scanner = Scanner::new(SPACING, Arc::default()).expect("new");
     let mut refuse = |_: &[u8]| Err(crate::error::Error::new(Kind::NoSpace, "full"));
     assert_eq!(scanner.feed(&packed, &mut refuse).expect_err("refused").kind(), Kind::NoSpace);
     assert_eq!(scanner.feed(&packed, &mut |_| Ok(())).expect_err("stays").kind(), Kind::NoSpace);
@@ -217,10 +216,9 @@ fn a_block_that_has_no_end_is_only_inflated() {
                 Ok(())
             })?;
         }
-        assert!(scanner.take_checkpoints().is_empty());
         Ok::<u64, crate::error::Error>(inflated)
     };
-    let error = run(Scanner::new(SPACING).expect("new")).expect_err("no end");
+    let error = run(Scanner::new(SPACING, Arc::default()).expect("new")).expect_err("no end");
     assert_eq!(error.kind(), Kind::Unsupported);
     assert!(run(Scanner::plain().expect("new")).expect("inflated") > 2 * MAX_SPAN);
 }
@@ -272,21 +270,49 @@ fn reading_on_reads_every_compressed_byte_once() {
     let packed = gzip(&plain, 6);
     let (_, checkpoints) = scan(&packed, 5000, MIN_SPACING).expect("scan");
     let count = checkpoints.len() as u64;
+    // With less than a span, the one that is being read stays nevertheless; with more, the next is made beside it.
+    for budget in [1, 8 << 20] {
+        let table = Table::new();
+        table.extend(checkpoints.iter().cloned());
+        let blob = Arc::new(Counted(packed.clone(), Default::default()));
+        let cache = Arc::new(Cache::new(budget));
+        let inflated =
+            Inflated::new(blob.clone(), Arc::new(table), plain.len() as u64, cache.clone(), Digest::of(&packed));
+        let mut buf = vec![0; 4096];
+        for at in (0..plain.len()).step_by(4096) {
+            let got = inflated.read_at(&mut buf, at as u64).expect("read");
+            assert!(buf[..got] == plain[at..at + got]);
+        }
+        let read = blob.1.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(read <= packed.len() as u64 + count, "{read} bytes of {} with {budget}", packed.len());
+    }
+}
+
+#[test]
+fn who_reads_on_finds_the_next_span_made() {
+    let plain = text(2_000_000, 10);
+    let packed = gzip(&plain, 6);
+    let (_, checkpoints) = scan(&packed, 5000, MIN_SPACING).expect("scan");
+    let ends: Vec<u64> = checkpoints.iter().map(|at| at.point.next_output).collect();
     let table = Table::new();
     table.extend(checkpoints);
-    let blob = Arc::new(Counted(packed.clone(), Default::default()));
-    // Less than a span: the one that is being read stays nevertheless.
-    let cache = Arc::new(Cache::new(1));
-    let inflated = Inflated::new(blob.clone(), Arc::new(table), plain.len() as u64, cache, Digest::of(&packed));
-    let mut buf = vec![0; 4096];
-    for at in (0..plain.len()).step_by(4096) {
-        assert_eq!(inflated.prepare(at as u64).expect("prepare") > at as u64, at < plain.len());
-        let got = inflated.read_at(&mut buf, at as u64).expect("read");
-        assert!(buf[..got] == plain[at..at + got]);
+    let cache = Arc::new(Cache::new(8 << 20));
+    let blob: Arc<dyn ReadAt> = Arc::new(packed.clone());
+    let inflated = Inflated::new(blob, Arc::new(table), plain.len() as u64, cache.clone(), Digest::of(&packed));
+    let read = |at: u64| inflated.read_at(&mut [0; 9], at).expect("read");
+    for at in [ends[5], ends[9], 0, ends[0]] {
+        read(at);
     }
-    let read = blob.1.load(std::sync::atomic::Ordering::Relaxed);
-    assert!(read <= packed.len() as u64 + count, "{read} bytes of {}", packed.len());
-    assert_eq!(inflated.prepare(plain.len() as u64).expect("the end"), plain.len() as u64);
+    // Nobody read on so far: nothing was made that was not asked for.
+    let made = |from: usize, to: usize| ends[to] - ends[from];
+    let asked = made(5, 6) + made(9, 10) + ends[1];
+    assert_eq!(cache.used(), asked);
+    read(ends[1]);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while cache.used() < asked + made(1, 3) {
+        assert!(std::time::Instant::now() < deadline, "the next span was not made");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
 }
 
 #[test]

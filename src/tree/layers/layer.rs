@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How long a failure is told again without another try.
 const FAILURE_TTL: Duration = Duration::from_secs(5);
-/// How often a wait looks whether what it waits for is still under way.
-const GLANCE: Duration = Duration::from_secs(1);
+/// How long it takes at most until whoever waits sees what is known: news are not told one by one.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// A layer of an image.
 pub(in crate::tree) struct Layer {
@@ -132,12 +132,12 @@ impl Layer {
         })
     }
 
-    /// Waits until more is known than at `version`. It ends: whoever reads keeps the deadlines.
+    /// Waits until more may be known than at `version`; whoever asks then may have to wait again. That ends: whoever
+    /// reads keeps the deadlines.
     pub(in crate::tree) fn wait(&self, version: u64) {
-        let mut state = self.lock();
-        while state.version == version && matches!(state.phase, Phase::Reading(_)) {
-            state = self.changed.wait_timeout(state, GLANCE).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let state = self.lock();
+        let same = |state: &mut State| state.version == version && matches!(state.phase, Phase::Reading(_));
+        drop(self.changed.wait_timeout_while(state, GLANCE, same).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Its content, of which everything before `end` can be read; waits until that is so.
