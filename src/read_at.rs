@@ -46,6 +46,12 @@ pub trait ReadAt: Send + Sync {
         Ok(())
     }
 
+    /// Whether the bytes of `span`, cut at the end, are in memory: reading them waits for nothing. False where it is not
+    /// known.
+    fn is_at_hand(&self, _span: Span) -> bool {
+        false
+    }
+
     /// Whom it asks, in words that are the same for whatever asks the same place: a host and a repository.
     fn origin(&self) -> String {
         String::new()
@@ -85,6 +91,9 @@ impl ReadAt for Vec<u8> {
     }
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         read_slice(self, buf, offset)
+    }
+    fn is_at_hand(&self, _span: Span) -> bool {
+        true
     }
 }
 

@@ -5,6 +5,7 @@
 use super::entry::Extent;
 use crate::error::Result;
 use crate::read_at::ReadAt;
+use crate::span::Span;
 use std::sync::Arc;
 
 /// The bytes of one file.
@@ -58,6 +59,17 @@ impl ReadAt for LayerFile {
         Ok(done)
     }
 
+    fn is_at_hand(&self, span: Span) -> bool {
+        let end = span.end.min(self.size);
+        let first = self.extents.partition_point(|extent| extent.at.saturating_add(extent.len) <= span.start);
+        let mut touched = self.extents.iter().skip(first).take_while(|extent| extent.at < end);
+        touched.all(|extent| {
+            let part = span.intersect(Span::new(extent.at, extent.at.saturating_add(extent.len).min(end)));
+            let start = extent.offset.saturating_add(part.start.saturating_sub(extent.at));
+            self.content.is_at_hand(Span::new(start, start.saturating_add(part.len())))
+        })
+    }
+
     fn origin(&self) -> String {
         self.content.origin()
     }
@@ -94,6 +106,28 @@ mod tests {
         }
         assert_eq!(read(&file(&[], 3), 0, 5), [0, 0, 0]);
         assert!(read(&file(&[], 0), 0, 5).is_empty());
+    }
+
+    #[test]
+    fn only_what_is_asked_for_has_to_be_at_hand() {
+        /// Has the bytes of one span at hand.
+        struct Part(Span);
+        impl ReadAt for Part {
+            fn len(&self) -> Result<u64> {
+                Ok(100)
+            }
+            fn read_at(&self, _: &mut [u8], _: u64) -> Result<usize> {
+                panic!("is only asked what is at hand")
+            }
+            fn is_at_hand(&self, span: Span) -> bool {
+                self.0.intersect(span) == span
+            }
+        }
+        let extents = [(0, 10, 10), (20, 30, 10)].map(|(at, offset, len)| Extent { at, offset, len });
+        let file = LayerFile::new(Arc::new(Part(Span::new(14, 36))), extents.into(), 40);
+        let holds = |start, end| file.is_at_hand(Span::new(start, end));
+        assert!(holds(4, 26) && holds(10, 20) && holds(30, 1000) && holds(50, 60));
+        assert!(!holds(3, 5) && !holds(4, 27) && !holds(0, 1000));
     }
 
     #[test]

@@ -153,6 +153,10 @@ impl ReadAt for Handle {
         Ok(self.blob.size)
     }
 
+    fn is_at_hand(&self, span: Span) -> bool {
+        self.is_ready(span.start.min(self.blob.size), usize::try_from(span.len()).unwrap_or(usize::MAX))
+    }
+
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         let span = Span::new(offset, offset.saturating_add(buf.len() as u64).min(self.blob.size));
         if span.is_empty() {

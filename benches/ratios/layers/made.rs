@@ -173,8 +173,12 @@ fn member(to: &mut Vec<u8>, path: &str, content: &[u8]) {
     let mut header = [0u8; 512];
     let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
     put(0, path);
-    put(100, "0000644\00000000\00000000\0");
-    put(124, &format!("{:011o}\014616077051\0        0", content.len()));
+    put(100, "0000644");
+    put(108, "0000000");
+    put(116, "0000000");
+    put(124, &format!("{:011o}", content.len()));
+    put(136, "14616077051");
+    put(148, "        0");
     put(257, "ustar\u{0}00");
     let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());

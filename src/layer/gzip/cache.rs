@@ -77,6 +77,11 @@ impl Cache {
         }
     }
 
+    /// Whether the span of `key` is here.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.lock().spans.contains(key)
+    }
+
     /// The span of `key`, inflated by `make` if it is not here and nobody else is at it.
     pub(super) fn get(&self, key: &Key, make: impl FnOnce() -> Result<Bytes>) -> Result<Bytes> {
         let flight = {
@@ -169,7 +174,7 @@ mod tests {
     }
 
     fn has(cache: &Cache, output: u64) -> bool {
-        cache.lock().spans.contains(&key(output))
+        cache.has(&key(output))
     }
 
     #[test]

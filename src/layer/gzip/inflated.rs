@@ -42,14 +42,17 @@ struct Spans {
 }
 
 impl Spans {
+    fn key(&self, point: Point) -> Key {
+        Key { layer: self.layer.clone(), point }
+    }
+
     /// The span that holds `offset`, and its content.
     fn get(&self, cache: &Cache, offset: u64) -> Result<(Point, Bytes)> {
         let point = self.points.find(offset)?;
         if !(point.output..point.next_output).contains(&offset) {
             return Err(Error::new(Kind::Corrupt, format!("no checkpoint leads to byte {offset} of the content")));
         }
-        let key = Key { layer: self.layer.clone(), point };
-        let bytes = cache.get(&key, || resume::inflate(&*self.blob, &*self.points, &point))?;
+        let bytes = cache.get(&self.key(point), || resume::inflate(&*self.blob, &*self.points, &point))?;
         Ok((point, bytes))
     }
 }
@@ -124,6 +127,18 @@ impl ReadAt for Inflated {
             done += count;
         }
         Ok(done)
+    }
+
+    fn is_at_hand(&self, span: Span) -> bool {
+        let end = span.end.min(self.size);
+        let mut at = span.start;
+        while at < end {
+            match self.spans.points.find(at) {
+                Ok(point) if point.next_output > at && self.cache.has(&self.spans.key(point)) => at = point.next_output,
+                _ => return false,
+            }
+        }
+        true
     }
 
     fn stream(&self, span: Span, sink: Sink<'_>) -> Result<()> {

@@ -48,6 +48,11 @@ impl Cache {
         Ok(bytes)
     }
 
+    /// Whether piece `index` of `owner` is here.
+    pub fn has(&self, owner: Owner, index: u64) -> bool {
+        self.lock().map.contains(&(owner.0, index))
+    }
+
     /// Bytes held.
     pub fn used(&self) -> u64 {
         self.lock().used

@@ -5,6 +5,7 @@ use super::exact::exact;
 use super::table::{Frames, Piece};
 use crate::error::{Error, Kind, Result};
 use crate::read_at::ReadAt;
+use crate::span::Span;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -61,6 +62,13 @@ impl ReadAt for Framed {
             let bytes = self.cache.get(self.owner, index as u64, || self.decode(piece))?;
             Ok((piece.content.start, bytes))
         })
+    }
+
+    fn is_at_hand(&self, span: Span) -> bool {
+        let pieces = self.frames.pieces();
+        let first = pieces.partition_point(|piece| piece.content.end <= span.start);
+        let mut touched = pieces.iter().enumerate().skip(first).take_while(|(_, piece)| piece.content.start < span.end);
+        touched.all(|(index, _)| self.cache.has(self.owner, index as u64))
     }
 
     fn origin(&self) -> String {

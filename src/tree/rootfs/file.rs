@@ -70,4 +70,8 @@ impl ReadAt for Open {
     }
 }
 
-impl Handle for Open {}
+impl Handle for Open {
+    fn is_ready(&self, offset: u64, len: usize) -> bool {
+        self.0.is_at_hand(Span::new(offset, offset.saturating_add(len as u64)))
+    }
+}

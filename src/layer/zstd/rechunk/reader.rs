@@ -5,6 +5,7 @@ use super::table::Table;
 use crate::error::{Error, Kind, Result};
 use crate::layer::zstd::cache::{Cache, Owner, fill};
 use crate::read_at::ReadAt;
+use crate::span::Span;
 use bytes::Bytes;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -58,5 +59,10 @@ impl ReadAt for Rechunked {
             let bytes = self.cache.get(self.owner, index, || self.decode(index as usize))?;
             Ok((index * CHUNK as u64, bytes))
         })
+    }
+
+    fn is_at_hand(&self, span: Span) -> bool {
+        let (first, end) = (span.start / CHUNK as u64, span.end.min(self.table.len()).div_ceil(CHUNK as u64));
+        (first..end).all(|index| self.cache.has(self.owner, index))
     }
 }
