@@ -4,6 +4,7 @@
 use super::content::Content;
 use regfs::digest::Digest;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -11,6 +12,7 @@ pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
@@ -26,18 +28,25 @@ pub struct Blob {
     pub media_type: String,
     pub content: Content,
     pub digest: Digest,
+    /// What its descriptor says besides.
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl Blob {
     /// Takes the content's digest.
     pub fn new(media_type: &str, content: impl Into<Content>) -> Blob {
         let content = content.into();
-        Blob { media_type: media_type.to_owned(), digest: content.digest(), content }
+        Blob { media_type: media_type.to_owned(), digest: content.digest(), content, annotations: BTreeMap::new() }
     }
 
     /// What a manifest says of it.
     pub fn descriptor(&self) -> Value {
-        json!({"mediaType": self.media_type, "digest": self.digest.as_str(), "size": self.content.len()})
+        let mut descriptor =
+            json!({"mediaType": self.media_type, "digest": self.digest.as_str(), "size": self.content.len()});
+        if !self.annotations.is_empty() {
+            descriptor["annotations"] = json!(self.annotations);
+        }
+        descriptor
     }
 }
 

@@ -6,13 +6,16 @@
 // Every test binary uses its own part of this.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
+pub mod archive;
 pub mod client;
+pub mod compare;
 pub mod content;
 pub mod fake;
 pub mod http;
 pub mod image;
 pub mod mount;
 pub mod push;
+pub mod random_layers;
 pub mod run;
 pub mod servers;
 
