@@ -14,10 +14,15 @@ use super::memory::Key;
 use super::unit::{self, Bits};
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
+use crate::read_at::ReadAt;
 use crate::span::Span;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a remote that did not answer for so long is not asked again for the same blob.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// An open blob of more than [`unit::SMALL`] bytes.
 pub(super) struct Content {
@@ -33,6 +38,8 @@ pub(super) struct Content {
     pub(super) loaded: AtomicBool,
     pub(super) load: Mutex<()>,
     handles: AtomicUsize,
+    /// Until when a remote is not asked again that did not answer: its origin, and the failure.
+    silence: Mutex<Option<(Instant, String, Error)>>,
     /// The last span that somebody read.
     pub(super) reader: AtomicU32,
     /// The one origin that it is fetched from, if it is a try at a digest that did not match before.
@@ -93,6 +100,7 @@ impl Content {
             loaded: AtomicBool::new(false),
             load: Mutex::new(()),
             handles: AtomicUsize::new(0),
+            silence: Mutex::default(),
             reader: AtomicU32::new(0),
             probation,
         })
@@ -139,6 +147,24 @@ impl Content {
         self.poison.get().map_or(Ok(()), |error| Err(error.clone()))
     }
 
+    /// A request of `remote` ended with `error` after so long. Whether it would answer now is not asked again at once.
+    pub(super) fn note(&self, remote: &dyn ReadAt, error: &Error, took: Duration) {
+        if matches!(error.kind(), Kind::Timeout | Kind::Unreachable) && took >= SILENCE {
+            let silence = (Instant::now() + SILENCE, remote.origin(), error.clone());
+            *self.silence.lock().unwrap_or_else(PoisonError::into_inner) = Some(silence);
+        }
+    }
+
+    /// The failure of a moment ago to get anything from `remote`. Readers of one place come one after another: the
+    /// kernel lets the next one ask when the one before it was told, and each would wait as long again.
+    pub(super) fn silence(&self, remote: &dyn ReadAt) -> Result<()> {
+        let silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*silence {
+            Some((until, origin, error)) if Instant::now() < *until && *origin == remote.origin() => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether all of `span` is in memory.
     pub(super) fn is_ready(&self, span: Span) -> bool {
         unit::touched(span).all(|index| self.store.memory.has(&self.key(index)))
@@ -148,7 +174,7 @@ impl Content {
 impl Content {
     /// Finds what is on disk, at the first read. Disk trouble leaves the blob without a file; `Corrupt` if what is
     /// there proves that the blob has another size.
-    pub(super) fn load(&self) -> Result<()> {
+    pub(super) fn load(self: &Arc<Content>) -> Result<()> {
         if self.loaded.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -163,6 +189,8 @@ impl Content {
             }
         }
         self.recall_proof();
+        // All of it may be here, of a run that ended before it was hashed, or before it got its name.
+        self.kick(&mut self.lock());
         self.loaded.store(true, Ordering::Release);
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::span::Span;
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Requests in flight per blob before reading ahead waits.
 const MAX_AHEAD_JOBS: usize = 4;
@@ -49,6 +49,9 @@ impl Content {
         chunk: u64,
         remote: &Arc<dyn ReadAt>,
     ) -> (u64, Vec<Arc<Job>>) {
+        if self.silence(&**remote).is_err() {
+            return (span.start, Vec::new());
+        }
         let mut state = self.lock();
         let is_missing = |state: &State, index: u32| {
             !state.have.has(index) && !state.flights.has(index) && !self.store.memory.has(&self.key(index))
@@ -89,14 +92,17 @@ impl Content {
         (ending.asked, ending.other) = if job.is_idle() || self.look_again() {
             dropped
         } else {
-            let mut called_off = false;
+            let (mut called_off, start) = (false, Instant::now());
             match self.stream(job, &mut called_off) {
                 _ if called_off => dropped,
                 Ok(()) => {
                     let short = format!("read blob {}: the remote sent less than its {} bytes", self.digest, self.size);
                     (Landing::Failed(Error::new(Kind::Corrupt, short)), Landing::Dropped)
                 }
-                Err(error) => (Landing::Failed(error.clone()), Landing::Failed(error)),
+                Err(error) => {
+                    self.note(&*job.remote, &error, start.elapsed());
+                    (Landing::Failed(error.clone()), Landing::Failed(error))
+                }
             }
         };
     }

@@ -55,7 +55,7 @@ impl Content {
             if todo.is_empty() {
                 return Ok(());
             }
-            let sources = self.locate(&todo, remote);
+            let sources = self.locate(&todo, remote)?;
             todo.clear();
             sources.jobs.into_iter().for_each(|job| self.launch(job, true));
             for (index, bytes) in sources.at_hand {
@@ -110,8 +110,8 @@ impl Content {
         }
     }
 
-    /// Finds each of `indexes`; what is nowhere is put in flight.
-    fn locate(&self, indexes: &[u32], remote: &Arc<dyn ReadAt>) -> Sources {
+    /// Finds each of `indexes`; what is nowhere is put in flight, unless the remote was silent a moment ago.
+    fn locate(&self, indexes: &[u32], remote: &Arc<dyn ReadAt>) -> Result<Sources> {
         let mut state = self.lock();
         let (mut at_hand, mut on_disk, mut flying, mut missing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for &index in indexes {
@@ -127,6 +127,9 @@ impl Content {
                 flying.push(index);
             }
         }
+        if !missing.is_empty() {
+            self.silence(&**remote)?;
+        }
         let jobs = self.start(&mut state, &missing, unit::SMALL, remote);
         let mut waits = Vec::with_capacity(flying.len());
         for index in flying {
@@ -135,7 +138,7 @@ impl Content {
                 waits.push((index, slot, job));
             }
         }
-        Sources { at_hand, data: state.data.clone(), on_disk, waits, jobs }
+        Ok(Sources { at_hand, data: state.data.clone(), on_disk, waits, jobs })
     }
 
     /// Waits for a flight to end. Whoever fetches keeps the deadlines; a job always ends.

@@ -365,6 +365,64 @@ fn what_others_count_on_outlives_who_began_it() {
 }
 
 #[test]
+fn who_comes_after_a_long_wait_in_vain_is_told_at_once_and_a_moment_later_asks_anew() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (bytes, digest) = content(20 * MIB, 23);
+    let store = store(dir.path());
+    let dead = Faults { fails: Some((MIB, Kind::Timeout)), slow: Duration::from_millis(80), ..Faults::default() };
+    let remote = Remote::with(&bytes, dead);
+    let open = handle(&store, &digest, &remote);
+    // One who has it open all the time.
+    read(open.as_ref(), 19 * MIB, 1).expect("a byte of the first megabyte that comes");
+    let reader = || read(handle(&store, &digest, &remote).as_ref(), 5 * MIB, 2 * MIB);
+    assert_eq!(reader().expect_err("it took a second").kind(), Kind::Timeout);
+    let asked = remote.streams();
+    for _ in 0..20 {
+        assert_eq!(reader().expect_err("a moment ago").kind(), Kind::Timeout);
+    }
+    assert_eq!(remote.streams(), asked);
+    remote.set(Faults::default());
+    eventually("another try", || reader().is_ok());
+}
+
+#[test]
+fn what_a_killed_run_left_complete_is_hashed_and_gets_its_name() {
+    for proved in [true, false] {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (bytes, digest) = content(20 * MIB, 24);
+        let remote = Remote::new(&bytes);
+        {
+            let store = store(dir.path());
+            read_through(handle(&store, &digest, &remote).as_ref(), &bytes, MIB).expect("read");
+            eventually("published", || store.usage().blobs == 1);
+        }
+        // As if it had been killed before that: a part with its table, and perhaps the proof of it.
+        let only = |name: &str| {
+            let mut files = Vec::new();
+            files_under(&dir.path().join("v1").join(name), &mut files);
+            files.remove(0)
+        };
+        let part = dir.path().join("v1/parts").join(digest.as_str().replace(':', "-"));
+        std::fs::rename(only("blobs"), &part).expect("rename");
+        let proof = only("spans");
+        let mut table = std::fs::read(&proof).expect("table");
+        table[12..16].fill(0);
+        table[172..204].fill(0);
+        let check = *blake3::hash(&table[..224]).as_bytes();
+        table[224..256].copy_from_slice(&check);
+        std::fs::write(part.with_extension("table"), table).expect("write");
+        if !proved {
+            std::fs::remove_file(proof).expect("remove");
+        }
+        let store = store(dir.path());
+        let sent = remote.sent();
+        read_through(handle(&store, &digest, &remote).as_ref(), &bytes, MIB).expect("read");
+        eventually("published", || store.state(&digest) == State::Verified);
+        assert_eq!(remote.sent(), sent, "it was all here");
+    }
+}
+
+#[test]
 fn a_bad_directory_means_memory_alone() {
     let dir = tempfile::tempdir().expect("tempdir");
     let file = dir.path().join("file");
