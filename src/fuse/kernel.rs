@@ -14,8 +14,10 @@ const MAX_BACKGROUND: u16 = 2048;
 /// How much the kernel reads ahead, in KiB: its default of 128 makes requests of 128 KiB, this makes them of 1 MiB.
 const READ_AHEAD_KIB: u32 = 1024;
 
-/// Backing files may lie on an overlayfs (stack depth 1), as they do in containers.
-const STACK_DEPTH: u32 = 2;
+/// How deep the kernel is to count us, of the two filesystems it lets stand on each other: one more can stand on us, an
+/// overlay of which `rootfs/` is the lower directory. Backing files that lie on an overlayfs are refused for that, and
+/// are read through us.
+const STACK_DEPTH: u32 = 1;
 
 /// What is asked of the kernel, each as far as it offers it.
 const WANTED: [InitFlags; 7] = [
