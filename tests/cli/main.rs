@@ -7,6 +7,7 @@ mod cache;
 mod copying;
 mod failing;
 mod help;
+mod inside;
 mod mounted;
 mod reading;
 mod real;

@@ -23,6 +23,7 @@ mod listings;
 mod look;
 mod modes;
 mod real;
+mod rootfs_container;
 mod rootfs_same;
 mod scene;
 mod served;
