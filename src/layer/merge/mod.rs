@@ -13,6 +13,11 @@
 //!   attributes. If there is none, the link is not there, and hides what is below it as extraction, which takes the old
 //!   file away first, would.
 //!
+//! Where tools differ, overlayfs is followed, as containers see it, not extraction of all layers into one directory
+//! (umoci): that would follow a link of a lower layer, and leaves its own time on directories that it takes names out of.
+//! Of everything else the two agree (tests/mount/rootfs_same.rs). Which names a file has is told of its own layer alone:
+//! a link out of a layer and the file that it leads to do not count each other, nor does a name go that is hidden.
+//!
 //! Answers may be asked for while layers are still read. One that is given stays true, unless a layer has two members
 //! of one name, which image-spec forbids; where it could change, it is `Unknown`, with the layer to wait for.
 //!
