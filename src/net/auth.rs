@@ -14,7 +14,7 @@ use super::mirrors::Endpoint;
 use super::origin;
 use super::runtime;
 use super::token::{self, TokenKey, Tokens};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use reqwest::header::HeaderValue;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -283,7 +283,13 @@ impl Auth {
             // Reads files and may run a helper: not on a thread that drives sockets.
             let look_up = move || {
                 let differs = credentials::differ_by_repository(&env, &host);
-                credentials::lookup_by(&env, &host, repository.as_deref(), by).map(|credential| (credential, differs))
+                let found = credentials::lookup_by(&env, &host, repository.as_deref(), by);
+                // However they are broken, it is they that keep us out; the registry said nothing.
+                let credential = found.map_err(|error| match error.kind() {
+                    Kind::Invalid | Kind::NotFound | Kind::Unsupported | Kind::TooBig => error.as_kind(Kind::Denied),
+                    _ => error,
+                })?;
+                Ok((credential, differs))
             };
             let (credential, differs) = tokio::task::spawn_blocking(look_up)
                 .await
