@@ -110,13 +110,24 @@ impl Report {
             self.code = exit::code(error.kind());
         }
         let error = super::open::explain(path, error);
-        tell(self.command, &format!("{}: {error}", escape(path.as_bytes())));
+        tell(self.command, &format!("{}: {error}", escape(&without_secrets(path.as_bytes()))));
         Ok(())
     }
 
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         self.code
+    }
+}
+
+/// What was given as a path, without what stands before the `@` of a URL: it may be a password.
+fn without_secrets(path: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(path);
+    let Some((scheme, rest)) = text.split_once("://") else { return path.to_vec() };
+    let (authority, below) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://\u{2026}@{host}{below}").into_bytes(),
+        None => path.to_vec(),
     }
 }
 

@@ -28,6 +28,9 @@ fn wrong_usage() {
     fails(&world.run(["ls", "ho st"]), 2, &["ls: ho st:", "is not a host"]);
     fails(&world.run(["ls", &world.at("team/app:-")]), 2, &["is not a tag"]);
     fails(&world.run(["ls", "./layout"]), 2, &["oci:./layout"]);
+    let ran = world.run(["ls", "https://me:hunter2@registry.example.com/x"]);
+    fails(&ran, 2, &["credentials do not belong in a source"]);
+    assert!(!ran.err.contains("hunter2"), "{}", ran.err);
 }
 
 #[test]
