@@ -109,7 +109,8 @@ impl Drawing<'_> {
                 }
             }
             self.out.text("\n")?;
-            if level < self.args.depth {
+            let is_view = matches!(&entry.node, Node::Dir(dir) if dir.is_view());
+            if level < self.args.depth && !is_view {
                 let path = std::path::Path::new(path).join(&entry.name);
                 self.inside(&entry.node, path.as_os_str(), &format!("{indent}{below}"), level + 1)?;
             }

@@ -202,6 +202,12 @@ pub trait Dir: Send + Sync {
     /// Forgets everything that is not named by a digest, so that the remote is asked anew.
     fn refresh(&self) {}
 
+    /// Whether it shows in another form what other names beside it hold: commands that go through a directory above it
+    /// (`cp -r`, `tree`) name it and leave it out.
+    fn is_view(&self) -> bool {
+        false
+    }
+
     /// Which remote a call here may wait for; frontends bound what waits per lane. Empty: none.
     fn lane(&self) -> &str {
         ""

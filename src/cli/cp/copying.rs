@@ -124,7 +124,9 @@ impl<'a> Copying<'a> {
         if depth == MAX_DEPTH {
             return Err(Error::new(Kind::TooBig, format!("is nested deeper than {MAX_DEPTH} directories")));
         }
-        let entries = dir.list()?;
+        let mut entries = dir.list()?;
+        // Of an image its layout: what is inside it is copied by its own name.
+        entries.retain(|entry| !matches!(&entry.node, Node::Dir(dir) if dir.is_view()));
         local::directory(to, care)?;
         self.say(from, to)?;
         let mut timeless = HashSet::new();

@@ -157,6 +157,10 @@ impl Dir for Merged {
         }
     }
 
+    fn is_view(&self) -> bool {
+        self.path.is_empty()
+    }
+
     fn lane(&self) -> &str {
         self.view.lane()
     }

@@ -88,6 +88,10 @@ impl Dir for Own {
         node::xattrs(layer, &*layer.look()?.toc, self.node)
     }
 
+    fn is_view(&self) -> bool {
+        self.node == toc::Node::ROOT
+    }
+
     fn lane(&self) -> &str {
         self.view.lane()
     }
