@@ -1,3 +1,5 @@
+//! zstd:chunked and what it shares with eStargz: right tables, lying ones, damaged chunks.
+
 use super::fixture::{Layer, text};
 use super::*;
 use crate::digest::Digest;

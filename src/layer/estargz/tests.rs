@@ -1,3 +1,5 @@
+//! eStargz: right tables and footers, lying ones, damaged ones.
+
 use super::*;
 use crate::layer::chunked::Source;
 use crate::layer::chunked::fixture::{Layer, gzip, text};

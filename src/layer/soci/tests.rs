@@ -1,3 +1,5 @@
+//! SOCI indexes: written by the real flatbuffers, damaged, lying.
+
 use super::*;
 use crate::layer::entry::{self, Extent, Time};
 use crate::span::Span;

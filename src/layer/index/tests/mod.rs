@@ -1,5 +1,7 @@
 //! Tables in memory and in files: the same answers, the rules of extraction, damage, limits.
 
+mod beside;
+
 use super::facts::{Facts, Format, Point};
 use super::format::{CHECK, HEAD};
 use super::record::{Record, SIZE, pair};
@@ -481,24 +483,4 @@ fn each_limit_ends_a_layer() {
     let many = (0..2000).map(|n: u32| (n.to_string().into_bytes(), Vec::new())).collect();
     let error = Growing::new().add(Entry { xattrs: many, ..dir("d") }).expect_err("attributes of one file");
     assert_eq!(error.kind(), Fault::TooBig);
-}
-
-#[test]
-fn a_reader_beside_the_adder_sees_whole_files() {
-    let growing = std::sync::Arc::new(Growing::new());
-    std::thread::scope(|scope| {
-        let reader = growing.clone();
-        scope.spawn(move || {
-            while !reader.is_complete() {
-                for (path, answer) in answers(&*reader, 7).expect("answers") {
-                    assert!(answer.1.kind == Kind::Dir || answer.1.size == 5, "{path:?}");
-                }
-            }
-        });
-        for n in 0..3000 {
-            growing.add(file(&format!("d{}/f{n}", n % 7), 5, &[(0, n * 512, 5)])).expect("add");
-        }
-        growing.complete().expect("complete");
-    });
-    assert_eq!(paths(&*growing).len(), 3007);
 }

@@ -1,3 +1,5 @@
+//! The copy: what goes in comes out, whatever is damaged is refused.
+
 use super::*;
 use crate::error::Kind;
 use crate::layer::zstd::cache::Cache;

@@ -1,3 +1,5 @@
+//! The first pass: frames of every kind, damaged and cut.
+
 use super::*;
 use crate::layer::zstd::cache::Cache;
 use crate::layer::zstd::framed::Framed;
