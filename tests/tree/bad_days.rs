@@ -87,7 +87,7 @@ fn a_blob_that_vanished_is_an_io_error() {
     let memory = Memory::new();
     memory.tag("a", "v1", &memory.image("a", "", &[b"layer"]));
     let root = tree(&memory);
-    assert_eq!(ls(&root, "a/tags/v1/layers").expect("ls"), ["00.tar.gz"]);
+    assert_eq!(ls(&root, "a/tags/v1/layers").expect("ls"), ["00", "00.tar.gz"]);
     memory.content("a", |content| content.blobs.clear());
     let error = cat(&root, "a/tags/v1/layers/00.tar.gz").expect_err("vanished");
     assert_eq!(error.kind(), Kind::Io, "{error}");
@@ -111,7 +111,7 @@ fn a_blob_of_another_length_or_content_is_never_served() {
     let document = json!({"schemaVersion": 2, "mediaType": media::OCI_MANIFEST, "layers": layers});
     memory.tag("a", "v1", &memory.manifest("a", media::OCI_MANIFEST, &document));
     let root = tree(&memory);
-    for layer in ls(&root, "a/tags/v1/layers").expect("ls") {
+    for layer in ["00.tar", "01.tar"] {
         let error = cat(&root, &format!("a/tags/v1/layers/{layer}")).expect_err("not what the digest names");
         assert_eq!(error.errno(), libc::EIO, "{layer}: {error}");
     }
