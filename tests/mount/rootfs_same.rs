@@ -249,7 +249,8 @@ fn random_layers_in_any_packing() {
         of(&mut || rng.u8(..MANNERS)).write_layout(&served, &format!("c{case}"));
         cases.push((layers, links_out));
     }
-    let mount = Mount::new(&oci(&served), &[]);
+    let policy = rng.choice(["lazy", "strict"]).expect("some");
+    let mount = Mount::new(&oci(&served), &["--verify", policy]);
     for (case, (layers, links_out)) in cases.iter().enumerate() {
         let bundle = work.path().join(format!("bundle{case}"));
         let told = || -> String {
