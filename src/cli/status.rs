@@ -99,6 +99,9 @@ fn print(out: &mut Out, point: &Path, status: &Value) -> Result<()> {
     for (name, remote) in status["remotes"].as_object().into_iter().flatten() {
         out.text(&format!("  {}: {}\n", printable(name), remote_words(remote)))?;
     }
+    for (layer, indexing) in status["indexing"].as_object().into_iter().flatten() {
+        out.text(&format!("  indexing {}: {}\n", printable(layer), indexing_words(indexing)))?;
+    }
     out.text(&format!("  cache: {}\n", cache_words(&status["cache"])))?;
     let errors = status["errors"].as_u64().unwrap_or_default();
     if errors > 0 {
@@ -127,6 +130,13 @@ fn remote_words(remote: &Value) -> String {
     let (requests, in_flight, bytes) = (number("requests"), number("in_flight"), size::show(number("bytes")));
     words.push_str(&format!("; {requests} requests, {in_flight} in flight, {bytes} received"));
     words
+}
+
+fn indexing_words(indexing: &Value) -> String {
+    let number = |name: &str| indexing[name].as_u64().unwrap_or_default();
+    let (read, size) = (number("read"), number("size"));
+    let percent = (u128::from(read) * 100).checked_div(u128::from(size)).unwrap_or(100);
+    format!("{} of {} ({percent}%)", size::show(read), size::show(size))
 }
 
 fn cache_words(cache: &Value) -> String {
@@ -219,6 +229,8 @@ mod tests {
         for part in ["1 blobs NOT", "43% of reads", "not used: full"] {
             assert!(words.contains(part), "{words}");
         }
+        assert!(indexing_words(&json!({"read": u64::MAX / 4, "size": u64::MAX / 2})).ends_with("(50%)"));
+        assert!(!indexing_words(&Value::Null).is_empty());
         assert!(!remote_words(&Value::Null).is_empty() && !cache_words(&Value::Null).is_empty());
     }
 }

@@ -44,8 +44,14 @@ impl Blob {
         &self.digest
     }
 
+    /// Whether what was served of it ever turned out not to be what its digest names. It is not served again before
+    /// all of it was checked, but what was made from its bytes may still be about.
+    pub fn was_wrong(&self) -> bool {
+        self.store.poisons.is_known(&self.digest)
+    }
+
     /// Whether it is fetched whole and hashed before it is served.
-    pub(super) fn is_small(&self) -> bool {
+    pub fn is_small(&self) -> bool {
         self.size <= SMALL
     }
 }

@@ -41,6 +41,12 @@ pub(super) fn text(journal: &Journal, usage: &Usage) -> String {
     page.one("regfs_cache_blobs", "gauge", "Whole blobs cached.", usage.blobs);
     page.one("regfs_cache_partial_blobs", "gauge", "Blobs cached in part.", usage.parts);
     page.one("regfs_cache_degraded", "gauge", "Whether the disk is not used.", u64::from(usage.degraded.is_some()));
+    let layers = journal.layers();
+    page.one("regfs_indexing_layers", "gauge", "Layers that are being indexed.", layers.len() as u64);
+    page.head("regfs_indexing_read_bytes", "gauge", "Bytes read so far of a layer that is being indexed.");
+    layers.iter().for_each(|(layer, (read, _))| page.line("regfs_indexing_read_bytes", &[("layer", layer)], *read));
+    page.head("regfs_indexing_size_bytes", "gauge", "Bytes of a layer that is being indexed.");
+    layers.iter().for_each(|(layer, (_, size))| page.line("regfs_indexing_size_bytes", &[("layer", layer)], *size));
     page.remotes(&journal.remotes());
     page.0
 }
@@ -97,8 +103,10 @@ mod tests {
     fn every_line_is_a_comment_or_a_sample() {
         let journal = Journal::new();
         journal.remote("a\"b\\\n", |health| health.requests = 3);
+        journal.indexing("sha256:00", Some((1, 4)));
         let text = text(&journal, &Usage::default());
         assert!(text.contains("regfs_requests_total{remote=\"a\\\"b\\\\\\n\"} 3\n"), "{text}");
+        assert!(text.contains("regfs_indexing_size_bytes{layer=\"sha256:00\"} 4\n"), "{text}");
         for line in text.lines().filter(|line| !line.starts_with("# ")) {
             let (name, value) = line.rsplit_once(' ').expect("name and value");
             assert!(name.starts_with("regfs_") && value.parse::<u64>().is_ok(), "{line}");

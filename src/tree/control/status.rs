@@ -17,6 +17,8 @@ struct Status<'a> {
     uptime_seconds: u64,
     offline: bool,
     remotes: BTreeMap<String, Remote>,
+    /// The layers whose files are being listed, by digest; each is read once, and then known for good.
+    indexing: BTreeMap<String, Indexing>,
     cache: Cache,
     operations: u64,
     errors: usize,
@@ -35,6 +37,14 @@ struct Remote {
     in_flight: u64,
     requests: u64,
     bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Indexing {
+    /// Bytes of the blob read so far.
+    read: u64,
+    /// Bytes of the blob.
+    size: u64,
 }
 
 #[derive(Serialize)]
@@ -76,6 +86,7 @@ pub(super) fn json(journal: &Journal, usage: &Usage, info: &Info) -> String {
         uptime_seconds: info.started.elapsed().unwrap_or_default().as_secs(),
         offline: info.offline,
         remotes: journal.remotes().into_iter().map(|(name, health)| (name, remote(health))).collect(),
+        indexing: journal.layers().into_iter().map(|(layer, (read, size))| (layer, Indexing { read, size })).collect(),
         cache: cache(journal, usage),
         operations: journal.counters.operations.load(Relaxed),
         errors: journal.errors().len(),
@@ -139,6 +150,9 @@ mod tests {
             health.failure = Some((SystemTime::now(), "no route".to_owned()));
         });
         journal.remote("new.example", |health| health.in_flight = 1);
+        journal.indexing("sha256:00", Some((1, 4)));
+        journal.indexing("sha256:11", Some((1, 4)));
+        journal.indexing("sha256:11", None);
         count(&journal.counters.disk_bytes, 3);
         count(&journal.counters.remote_bytes, 1);
         let info = Info {
@@ -154,6 +168,7 @@ mod tests {
         assert_eq!(status["remotes"]["down.example"]["reachable"], false);
         assert_eq!(status["remotes"]["down.example"]["last_error"]["what"], "no route");
         assert_eq!(status["remotes"]["new.example"]["reachable"], serde_json::Value::Null);
+        assert_eq!(status["indexing"], serde_json::json!({"sha256:00": {"read": 1, "size": 4}}));
         assert_eq!(status["cache"]["hit_ratio"], 0.75);
     }
 }

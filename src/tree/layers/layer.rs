@@ -9,6 +9,7 @@ use crate::layer::index::Growing;
 use crate::layer::toc::{Node, Toc};
 use crate::manifest::Descriptor;
 use crate::read_at::ReadAt;
+use crate::store::Derived;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,10 @@ struct State {
     phase: Phase,
     /// Counts what became known.
     version: u64,
+    /// Counts the tables that were shown and came to nothing: what was found in one is not looked for in the next.
+    generation: u64,
+    /// Whether a table of it was checked: from then on every right one is the same.
+    proved: bool,
 }
 
 enum Phase {
@@ -39,7 +44,8 @@ enum Phase {
     /// A thread looks for the index, or reads the layer.
     Reading(Early),
     Ready(Ready),
-    Failed(Error, Instant),
+    /// When; never to be tried again if it has none: its bytes were checked, and are no layer.
+    Failed(Error, Option<Instant>),
 }
 
 /// What is known of a layer that is being read.
@@ -76,6 +82,8 @@ pub(in crate::tree) struct Look {
     pub(in crate::tree) version: u64,
     /// Whether what it says can be relied on for good.
     pub(in crate::tree) settled: bool,
+    /// Which table it is: nodes are of one alone.
+    pub(in crate::tree) generation: u64,
 }
 
 impl Layer {
@@ -85,7 +93,7 @@ impl Layer {
         diff_id: Option<Digest>,
         remote: Arc<dyn ReadAt>,
     ) -> Layer {
-        let state = Mutex::new(State { phase: Phase::Idle, version: 0 });
+        let state = Mutex::new(State { phase: Phase::Idle, version: 0, generation: 0, proved: false });
         Layer { shared, descriptor, diff_id, remote, state, changed: Condvar::new() }
     }
 
@@ -112,7 +120,7 @@ impl Layer {
     pub(in crate::tree) fn look(self: &Arc<Layer>) -> Result<Look> {
         let mut state = self.lock();
         if let Phase::Failed(error, when) = &state.phase
-            && when.elapsed() < FAILURE_TTL
+            && when.is_none_or(|when| when.elapsed() < FAILURE_TTL)
         {
             return Err(error.clone());
         }
@@ -120,16 +128,28 @@ impl Layer {
             state.phase = Phase::Reading(Early { toc: Arc::default(), content: None });
             state.version += 1;
             if let Err(error) = reading::start(self) {
-                state.phase = Phase::Failed(error.clone(), Instant::now());
+                let error = self.name(&error);
+                state.phase = Phase::Failed(error.clone(), Some(Instant::now()));
                 return Err(error);
             }
         }
-        let version = state.version;
-        Ok(match &state.phase {
-            Phase::Ready(ready) => Look { toc: ready.toc.clone(), version, settled: ready.verified },
-            Phase::Reading(early) => Look { toc: early.toc.clone(), version, settled: false },
-            Phase::Idle | Phase::Failed(..) => Look { toc: Arc::new(Growing::new()), version, settled: false },
-        })
+        let (version, generation) = (state.version, state.generation);
+        let (toc, settled): (Arc<dyn Toc>, bool) = match &state.phase {
+            Phase::Ready(ready) => (ready.toc.clone(), ready.verified),
+            Phase::Reading(early) => (early.toc.clone(), false),
+            Phase::Idle | Phase::Failed(..) => (Arc::new(Growing::new()), false),
+        };
+        Ok(Look { toc, version, settled, generation })
+    }
+
+    /// The same for whoever has a node of the table `generation`; `Stale` if that came to nothing.
+    pub(in crate::tree) fn look_again(self: &Arc<Layer>, generation: u64) -> Result<Look> {
+        let look = self.look()?;
+        if look.generation != generation {
+            let why = format!("layer {} is not what it was taken for", self.descriptor.digest.short());
+            return Err(Error::new(Kind::Stale, why));
+        }
+        Ok(look)
     }
 
     /// Waits until more may be known than at `version`; whoever asks then may have to wait again. That ends: whoever
@@ -140,10 +160,19 @@ impl Layer {
         drop(self.changed.wait_timeout_while(state, GLANCE, same).unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Its content, of which everything before `end` can be read; waits until that is so.
-    pub(in crate::tree) fn content(self: &Arc<Layer>, end: u64) -> Result<Arc<dyn ReadAt>> {
+    /// The same for whoever has a directory: all tables have the same root.
+    fn look_in(self: &Arc<Layer>, dir: (Node, u64)) -> Result<Look> {
+        match dir {
+            (Node::ROOT, _) => self.look(),
+            (_, generation) => self.look_again(generation),
+        }
+    }
+
+    /// Its content, of which everything before `end` can be read; waits until that is so. `Stale` if `end` is of
+    /// a table that came to nothing.
+    pub(in crate::tree) fn content(self: &Arc<Layer>, end: u64, generation: u64) -> Result<Arc<dyn ReadAt>> {
         loop {
-            let version = self.look()?.version;
+            let version = self.look_again(generation)?.version;
             match &self.lock().phase {
                 Phase::Ready(ready) => return Ok(ready.content.clone()),
                 Phase::Reading(Early { content: Some((content, reach)), .. }) => match reach {
@@ -157,22 +186,22 @@ impl Layer {
         }
     }
 
-    /// The table of a layer that is complete has every node: what has no node has gone wrong.
-    pub(in crate::tree) fn node(self: &Arc<Layer>, name: &[u8], dir: Node) -> Result<Option<Node>> {
+    /// What a name in a directory of its table stands for, and the table that says so; waits until that is known.
+    pub(in crate::tree) fn node(self: &Arc<Layer>, name: &[u8], dir: (Node, u64)) -> Result<Option<(Node, Look)>> {
         loop {
-            let look = self.look()?;
+            let look = self.look_in(dir)?;
             let complete = look.toc.is_complete();
-            match look.toc.lookup(dir, name)? {
+            match look.toc.lookup(dir.0, name)? {
                 None if !complete => self.wait(look.version),
-                found => return Ok(found),
+                found => return Ok(found.map(|node| (node, look))),
             }
         }
     }
 
-    /// Its table, complete.
-    pub(in crate::tree) fn complete(self: &Arc<Layer>) -> Result<Look> {
+    /// Its table, complete, for whoever has the directory `dir` of it.
+    pub(in crate::tree) fn complete(self: &Arc<Layer>, dir: (Node, u64)) -> Result<Look> {
         loop {
-            let look = self.look()?;
+            let look = self.look_in(dir)?;
             if look.toc.is_complete() {
                 return Ok(look);
             }
@@ -191,16 +220,45 @@ impl Layer {
         self.changed.notify_all();
     }
 
-    /// The thread that reads has come to its end.
-    pub(super) fn ended(&self, outcome: Result<Ready>) {
+    /// The thread that reads has come to its end. `lasting` is a failure that another try would meet again.
+    pub(super) fn ended(&self, outcome: Result<Ready>, lasting: bool) {
         let mut state = self.lock();
         state.phase = match outcome {
-            Ok(ready) => Phase::Ready(ready),
-            Err(error) => Phase::Failed(self.name(&error), Instant::now()),
+            Ok(ready) => {
+                state.proved |= ready.verified;
+                Phase::Ready(ready)
+            }
+            Err(error) => {
+                // One that was checked before shows nothing unchecked.
+                state.generation += u64::from(!state.proved);
+                Phase::Failed(self.name(&error), (!lasting).then(Instant::now))
+            }
         };
         state.version += 1;
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// Whether a table of it was checked in this process.
+    pub(super) fn is_proved(&self) -> bool {
+        self.lock().proved
+    }
+
+    /// What was made from it is of no use any more: it is read again, unless somebody has begun to since `content`.
+    pub(super) fn spoiled(&self, content: &dyn ReadAt) {
+        let mut state = self.lock();
+        let is_this = |ready: &Ready| std::ptr::addr_eq(Arc::as_ptr(&ready.content), content);
+        if matches!(&state.phase, Phase::Ready(ready) if is_this(ready)) {
+            self.shared.store.discard(Derived::Index, self.digest());
+            self.shared.store.discard(Derived::Chunks, self.digest());
+            state.phase = Phase::Idle;
+            state.version += 1;
+        }
+    }
+
+    /// The generation of its table now.
+    pub(super) fn generation(&self) -> u64 {
+        self.lock().generation
     }
 
     /// The failure in words that name the layer.

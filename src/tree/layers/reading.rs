@@ -3,19 +3,20 @@
 //! Promises: the layer is told how it ended, whatever happens; nothing is kept as an index that was not checked
 //! against the layer's digest. Members are told as they come, content as soon as it can be read.
 
+use super::content::Unchecked;
 use super::layer::{Early, Layer, Reach, Ready};
+use crate::digest::{self, Digest};
 use crate::error::{Error, Kind, Result};
 use crate::layer::chunked::{self, Source, TocLayer};
+use crate::layer::entry::Extent;
 use crate::layer::estargz;
 use crate::layer::format::Format;
 use crate::layer::gzip::{self, Inflated};
 use crate::layer::index::{self, Facts, Growing, Index};
 use crate::layer::pass::{Keep, Pass, Passed, wants_copy};
-use crate::layer::toc::Toc;
 use crate::read_at::ReadAt;
 use crate::span::Span;
 use crate::store::{Blob, Derived, Draft, State};
-use crate::{digest, layer::entry::Extent};
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,9 +30,7 @@ pub(super) fn start(layer: &Arc<Layer>) -> Result<()> {
     let run = move || {
         let died = Error::new(Kind::Io, "the thread that reads it has ended");
         let mut ending = Ending { layer: &layer, outcome: Some(Err(died)) };
-        let name = layer.digest().to_string();
         ending.outcome = Some(read(&layer));
-        layer.shared.journal.indexing(&name, None);
     };
     let spawned = std::thread::Builder::new().name("regfs-layer".to_owned()).spawn(run);
     spawned.map(|_| ()).map_err(|error| Error::io("start a thread", error))
@@ -46,25 +45,31 @@ struct Ending<'a> {
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         if let Some(outcome) = self.outcome.take() {
-            self.layer.ended(outcome);
+            let store = &self.layer.shared.store;
+            store.journal().indexing(self.layer.digest().as_str(), None);
+            // What was checked, and is no layer, will not be one.
+            let is_layers_own = |error: &Error| is_own(error) && store.state(self.layer.digest()) == State::Verified;
+            let lasting = outcome.as_ref().is_err_and(is_layers_own);
+            self.layer.ended(outcome, lasting);
         }
     }
 }
 
 fn read(layer: &Arc<Layer>) -> Result<Ready> {
     let blob = layer.shared.store.blob(layer.digest(), layer.descriptor.size, layer.remote.clone())?;
-    if let Some(ready) = kept(layer, &blob) {
+    if let Some(ready) = kept(layer, &blob)? {
         return Ok(ready);
     }
     match own_table(layer, &blob) {
         Ok(Some(ready)) => return Ok(ready),
         Ok(None) => {}
         // The layer can still be read as what it also is.
-        Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported | Kind::TooBig) => {
+        Err(error) if is_own(&error) => {
             log::warn!("the table of layer {} is not used: {error}", layer.digest());
         }
         Err(error) => return Err(error),
     }
+    layer.shared.journal.indexing(layer.digest().as_str(), Some((0, layer.descriptor.size)));
     let _turn = layer.shared.turns.take();
     match pass(layer, &blob, Keep::Places) {
         Err(error) if wants_copy(&error) => pass(layer, &blob, Keep::Copy),
@@ -72,28 +77,48 @@ fn read(layer: &Arc<Layer>) -> Result<Ready> {
     }
 }
 
-/// The layer as an earlier pass left it.
-fn kept(layer: &Layer, blob: &Arc<Blob>) -> Option<Ready> {
+/// Whether a failure may be the layer's own: of what its bytes say, not of how they came.
+fn is_own(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Corrupt | Kind::Unsupported | Kind::TooBig)
+}
+
+/// The layer as an earlier pass left it. An error if what that found is not what the image says: a damaged index is
+/// none, but one image that lies does not cost others theirs.
+fn kept(layer: &Arc<Layer>, blob: &Arc<Blob>) -> Result<Option<Ready>> {
     let store = &layer.shared.store;
-    let file = store.derived(Derived::Index, layer.digest())?;
-    let opened = Index::open(file, layer.digest()).and_then(|index| {
-        let facts = index.facts();
-        if let (Some(expected), Some(computed)) = (&layer.diff_id, &facts.diff_id) {
-            digest::same(expected, computed.clone())?;
-        }
-        if facts.compressed != layer.descriptor.size {
-            return Err(Error::new(Kind::Corrupt, "the index is of a blob of another size"));
-        }
-        layer.shared.open(index, blob.open())
+    let Some(file) = store.derived(Derived::Index, layer.digest()) else { return Ok(None) };
+    let opened = Index::open(file, layer.digest()).and_then(|index| match index.facts().verified {
+        true => Ok(index),
+        false => Err(Error::new(Kind::Corrupt, "it was made from bytes that nobody checked")),
     });
-    match opened {
+    let opened = match opened {
+        Ok(index) => {
+            let (diff_id, size) = (index.facts().diff_id.clone(), index.facts().compressed);
+            agrees(layer, diff_id.as_ref(), size)?;
+            Ready::open(layer, index, blob.open())
+        }
+        Err(error) => Err(error),
+    };
+    Ok(match opened {
         Ok(ready) => Some(ready),
         Err(error) => {
             log::warn!("the index of layer {} is made anew: {error}", layer.digest());
             store.discard(Derived::Index, layer.digest());
             None
         }
+    })
+}
+
+/// Whether what a pass found is what manifest and config say.
+fn agrees(layer: &Layer, diff_id: Option<&Digest>, size: u64) -> Result<()> {
+    if size != layer.descriptor.size {
+        let why = format!("it has {size} bytes, not the {} that the manifest says", layer.descriptor.size);
+        return Err(Error::new(Kind::Corrupt, why));
     }
+    if let (Some(expected), Some(computed)) = (&layer.diff_id, diff_id) {
+        digest::same(expected, computed.clone()).map_err(|error| error.context("the image's config lies"))?;
+    }
+    Ok(())
 }
 
 /// The layer by the table of contents that it brings along, if its descriptor tells of one.
@@ -134,17 +159,27 @@ fn own_table(layer: &Layer, blob: &Arc<Blob>) -> Result<Option<Ready>> {
 fn pass(layer: &Arc<Layer>, blob: &Arc<Blob>, keep: Keep) -> Result<Ready> {
     let (toc, points) = (Arc::new(Growing::new()), Arc::new(gzip::Table::new()));
     let early = Early { toc: toc.clone(), content: None };
-    let strict = layer.shared.store.is_strict();
+    // What was wrong once, or right once, is not shown before it is checked.
+    let strict = layer.shared.store.is_strict() || blob.was_wrong() || layer.is_proved();
     if !strict {
         layer.progressed(Some(early.clone()));
     }
     let copy: Arc<Mutex<Option<Draft>>> = Arc::default();
+    let is_places = matches!(keep, Keep::Places);
     let mut pass = Pass::new(toc.clone(), points.clone(), keep, make_copy(layer, &copy))?;
-    let (mut told, mut known) = (Instant::now(), false);
+    let (mut told, mut known, mut broken) = (Instant::now(), false, None);
     let size = layer.descriptor.size;
     let name = layer.digest().to_string();
-    blob.open().stream(Span::new(0, size), &mut |at, bytes| {
-        pass.feed(bytes)?;
+    // Held to the end: with it goes what is known of the blob where no disk keeps that.
+    let handle = blob.open();
+    handle.stream(Span::new(0, size), &mut |at, bytes| {
+        match if broken.is_none() { pass.feed(bytes) } else { Ok(()) } {
+            Ok(()) => {}
+            Err(error) if is_places && wants_copy(&error) && pass.format().is_some() => return Err(error),
+            // Whether the layer is like that, or what came is not the layer, its digest tells at the end.
+            Err(error) if is_own(&error) => broken = Some(error),
+            Err(error) => return Err(error),
+        }
         if told.elapsed() >= NEWS {
             told = Instant::now();
             layer.shared.journal.indexing(&name, Some((at + bytes.len() as u64, size)));
@@ -160,20 +195,24 @@ fn pass(layer: &Arc<Layer>, blob: &Arc<Blob>, keep: Keep) -> Result<Ready> {
         }
         Ok(())
     })?;
-    let passed = pass.finish()?;
-    if let Some(expected) = &layer.diff_id {
-        digest::same(expected, passed.diff_id.clone()).map_err(|error| error.context("the image's config lies"))?;
+    let passed = match broken {
+        Some(error) => return Err(error),
+        None => pass.finish()?,
+    };
+    agrees(layer, Some(&passed.diff_id), size)?;
+    // A small one is checked before its first byte is served.
+    if !blob.is_small() && blob.state() != State::Verified {
+        return Err(Error::new(Kind::Busy, "all of it was read, and is not checked yet"));
     }
     toc.complete()?;
-    let verified = blob.state() == State::Verified;
     let copy = copy.lock().unwrap_or_else(PoisonError::into_inner).take();
     if passed.format == index::Format::Copy
         && let Some(copy) = copy
     {
         layer.shared.store.keep(copy)?;
     }
-    let index = write(layer, &toc, &points, &passed, verified, verified)?;
-    layer.shared.open(index, blob.open())
+    let index = write(layer, &toc, &points, &passed)?;
+    Ready::open(layer, index, blob.open())
 }
 
 /// The content of a layer whose pass is under way.
@@ -189,6 +228,7 @@ fn content_of(
             let (inflated, digest) = (layer.shared.inflated.clone(), layer.digest().clone());
             // Its size is not known yet; extents bound what is read of it.
             let content = Inflated::new(blob.open(), points.clone(), u64::MAX, inflated, digest);
+            let content = Unchecked { blob: blob.clone(), content };
             Some((Arc::new(content), Reach::Points(points.clone())))
         }
         Format::Zstd => None,
@@ -206,19 +246,12 @@ fn make_copy(layer: &Layer, slot: &Arc<Mutex<Option<Draft>>>) -> crate::layer::p
     })
 }
 
-/// Writes the index; it is kept for others if `keep`, that is if what it says was checked.
-fn write(
-    layer: &Layer,
-    toc: &Growing,
-    points: &gzip::Table,
-    passed: &Passed,
-    verified: bool,
-    keep: bool,
-) -> Result<Index> {
+/// Writes and keeps the index of a layer whose bytes were checked.
+fn write(layer: &Layer, toc: &Growing, points: &gzip::Table, passed: &Passed) -> Result<Index> {
     let facts = Facts {
         layer: layer.digest().clone(),
         diff_id: Some(passed.diff_id.clone()),
-        verified,
+        verified: true,
         compressed: layer.descriptor.size,
         uncompressed: passed.uncompressed,
         format: passed.format,
@@ -233,12 +266,7 @@ fn write(
         })?,
         index::Format::Zstd | index::Format::Copy => toc.write(&facts, &only, &mut draft)?,
     }
-    debug_assert!(toc.is_complete());
-    let file = match keep {
-        true => layer.shared.store.keep(draft)?,
-        false => draft.try_clone().map_err(|error| Error::io("read the index of a layer", error))?,
-    };
-    Index::open(file, layer.digest())
+    Index::open(layer.shared.store.keep(draft)?, layer.digest())
 }
 
 fn point(checkpoint: &gzip::Checkpoint) -> index::Point<'_> {

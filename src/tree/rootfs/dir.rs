@@ -1,7 +1,7 @@
 //! A directory of the merged tree.
 
-use super::node;
-use super::view::View;
+use super::node::{self, Place};
+use super::view::{Now, View};
 use crate::error::{Kind, Result};
 use crate::layer::merge::{self, At, Dir as Parts, Found, Item, Known};
 use crate::layer::toc::Toc;
@@ -21,12 +21,12 @@ pub(super) struct Merged {
     view: Arc<View>,
     /// From the root, without a slash at either end.
     path: Vec<u8>,
-    /// The parts that it has, if any was found yet. Behind a lock because more may follow as layers are read.
-    parts: Mutex<Option<Parts>>,
+    /// The parts that it has, if any was found yet, and in which tables. Behind a lock because more may follow as layers are read.
+    parts: Mutex<Option<(Parts, Arc<[u64]>)>>,
     /// What it was seen to be; of the root, what the image tells.
     attr: Attr,
     /// The layer that its attributes are of.
-    face: Option<At>,
+    face: Option<(At, u64)>,
 }
 
 impl Merged {
@@ -37,20 +37,20 @@ impl Merged {
     }
 
     /// Its parts, as far as they are known now.
-    fn parts(&self, tocs: &[&dyn Toc]) -> Result<Parts> {
+    fn parts(&self, now: &Now, tocs: &[&dyn Toc]) -> Result<Parts> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = |layer: usize| tocs.get(layer).is_none_or(|toc| toc.is_complete());
         match &*parts {
-            Some(known) if !known.rest.is_some_and(is_over) => Ok(known.clone()),
+            Some((known, of)) if *of == now.generations && !known.rest.is_some_and(is_over) => Ok(known.clone()),
             _ => {
-                let now = match merge::walk(tocs, &self.path)? {
-                    Found::Dir(now) => now,
+                let found = match merge::walk(tocs, &self.path)? {
+                    Found::Dir(found) => found,
                     // It was a directory when it was found.
                     Found::Absent | Found::Leaf(_) => return Err(not_found(OsStr::from_bytes(&self.path))),
                     Found::Unknown { layer } => Parts { parts: Vec::new(), rest: Some(layer) },
                 };
-                *parts = Some(now.clone());
-                Ok(now)
+                *parts = Some((found.clone(), now.generations.clone()));
+                Ok(found)
             }
         }
     }
@@ -63,7 +63,7 @@ impl Merged {
     }
 
     /// The node of what a name was found to be; `Unknown` where its attributes are.
-    fn node(&self, tocs: &[&dyn Toc], name: &[u8], found: Found) -> Result<Known<Option<Node>>> {
+    fn node(&self, now: &Now, tocs: &[&dyn Toc], name: &[u8], found: Found) -> Result<Known<Option<Node>>> {
         let settled = self.view.is_settled();
         let layer = |at: At| -> Result<&Arc<Layer>> {
             self.view.layers()?.get(at.layer).ok_or_else(|| not_found(OsStr::from_bytes(name)))
@@ -74,7 +74,8 @@ impl Merged {
             Found::Leaf(at) => {
                 let layer = layer(at)?;
                 let Some(toc) = tocs.get(at.layer) else { return Ok(Known::Is(None)) };
-                Some(node::leaf(layer, *toc, at.node, settled, self.view.digest(), self.view.lane())?)
+                let place = Place { node: at.node, generation: now.generation(at.layer) };
+                Some(node::leaf(layer, *toc, place, settled, self.view.digest(), self.view.lane())?)
             }
             Found::Dir(parts) => {
                 let face = match merge::face(tocs, &parts)? {
@@ -84,23 +85,30 @@ impl Merged {
                 let Some(toc) = tocs.get(face.layer) else { return Ok(Known::Is(None)) };
                 let attr = node::attr(&toc.attr(face.node)?, settled, identity(self.view.digest()));
                 let (view, path) = (self.view.clone(), self.below(name));
-                let parts = Mutex::new(Some(parts));
-                Some(Node::Dir(Arc::new(Merged { view, path, parts, attr, face: Some(face) })))
+                let parts = Mutex::new(Some((parts, now.generations.clone())));
+                Some(Node::Dir(Arc::new(Merged {
+                    view,
+                    path,
+                    parts,
+                    attr,
+                    face: Some((face, now.generation(face.layer))),
+                })))
             }
         }))
     }
 
     /// A page of names from `after` on.
     fn page(&self, after: Option<&[u8]>) -> Result<Vec<(Item, Node)>> {
-        self.view.ask(|tocs| {
-            let parts = self.parts(tocs)?;
+        self.view.ask(|now| {
+            let tocs = &now.tocs()[..];
+            let parts = self.parts(now, tocs)?;
             let items = match merge::list(tocs, &parts, after, PAGE)? {
                 Known::Is(items) => items,
                 Known::Unknown { layer } => return Ok(Known::Unknown { layer }),
             };
             let mut nodes = Vec::with_capacity(items.len());
             for item in items {
-                match self.node(tocs, &item.name, item.found.clone())? {
+                match self.node(now, tocs, &item.name, item.found.clone())? {
                     Known::Is(Some(node)) => nodes.push((item, node)),
                     Known::Is(None) => {}
                     Known::Unknown { layer } => return Ok(Known::Unknown { layer }),
@@ -130,10 +138,11 @@ impl Dir for Merged {
     }
 
     fn lookup(&self, name: &OsStr) -> Result<Node> {
-        let found = self.view.ask(|tocs| {
-            let parts = self.parts(tocs)?;
+        let found = self.view.ask(|now| {
+            let tocs = &now.tocs()[..];
+            let parts = self.parts(now, tocs)?;
             let found = merge::lookup(tocs, &parts, name.as_bytes())?;
-            self.node(tocs, name.as_bytes(), found)
+            self.node(now, tocs, name.as_bytes(), found)
         })?;
         found.ok_or_else(|| not_found(name))
     }
@@ -147,10 +156,10 @@ impl Dir for Merged {
     }
 
     fn xattrs(&self) -> Result<Vec<(OsString, Vec<u8>)>> {
-        let Some(face) = self.face else { return Ok(Vec::new()) };
+        let Some((face, generation)) = self.face else { return Ok(Vec::new()) };
         let layers = self.view.layers()?;
         let Some(layer) = layers.get(face.layer) else { return Ok(Vec::new()) };
-        match layer.look() {
+        match layer.look_again(generation) {
             Ok(look) => node::xattrs(layer, &*look.toc, face.node),
             Err(error) if error.kind() == Kind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),

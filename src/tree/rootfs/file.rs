@@ -1,9 +1,9 @@
 //! A regular file inside a layer.
 
+use super::node::Place;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::layer::file::LayerFile;
-use crate::layer::toc;
 use crate::read_at::{ReadAt, Sink};
 use crate::span::Span;
 use crate::tree::layers::Layer;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// A file of a layer.
 pub(super) struct LayerNode {
     pub(super) layer: Arc<Layer>,
-    pub(super) node: toc::Node,
+    pub(super) place: Place,
     pub(super) attr: Attr,
     pub(super) lane: Arc<str>,
 }
@@ -27,12 +27,12 @@ impl File for LayerNode {
     fn open(&self) -> Result<Arc<dyn Handle>> {
         let extents = match self.attr.size {
             0 => Vec::new(),
-            _ => self.layer.look()?.toc.extents(self.node)?,
+            _ => self.layer.look_again(self.place.generation)?.toc.extents(self.place.node)?,
         };
         let end = extents.last().map_or(0, |last| last.offset.saturating_add(last.len));
         let content: Arc<dyn ReadAt> = match end {
             0 => Arc::new(Vec::new()),
-            _ => self.layer.content(end)?,
+            _ => self.layer.content(end, self.place.generation)?,
         };
         Ok(Arc::new(Open(LayerFile::new(content, extents, self.attr.size))))
     }
@@ -46,8 +46,8 @@ impl File for LayerNode {
     }
 
     fn xattrs(&self) -> Result<Vec<(OsString, Vec<u8>)>> {
-        let look = self.layer.look()?;
-        super::node::xattrs(&self.layer, &*look.toc, self.node)
+        let look = self.layer.look_again(self.place.generation)?;
+        super::node::xattrs(&self.layer, &*look.toc, self.place.node)
     }
 
     fn lane(&self) -> &str {

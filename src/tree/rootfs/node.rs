@@ -14,18 +14,34 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+/// A node of a layer's table.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) node: toc::Node,
+    /// Which table.
+    pub(super) generation: u64,
+}
+
+impl Place {
+    /// In the words of [`Layer::node`].
+    pub(super) fn dir(self) -> (toc::Node, u64) {
+        (self.node, self.generation)
+    }
+}
+
 /// The node of anything but a directory. `toc` is the table of `layer` as it is now, `settled` whether for good; `tree`
 /// is what it is a part of: the same file in two trees is two inodes.
 pub(super) fn leaf(
     layer: &Arc<Layer>,
     toc: &dyn Toc,
-    node: toc::Node,
+    place: Place,
     settled: bool,
     tree: &Digest,
     lane: &str,
 ) -> Result<Node> {
+    let Place { node, .. } = place;
     let told = toc.attr(node)?;
-    let attr = attr(&told, settled, of(layer.digest(), node, tree));
+    let attr = attr(&told, settled, of(layer.digest(), place, tree));
     let xattrs = || -> Result<Xattrs> { xattrs(layer, toc, node).map(Into::into) };
     let special = |kind| -> Result<Node> {
         Ok(Special { kind, device: told.device, attr: attr.clone(), xattrs: xattrs()? }.into())
@@ -40,7 +56,7 @@ pub(super) fn leaf(
         Kind::Fifo => special(SpecialKind::Fifo),
         // A hard link out of its layer is shown so where layers are shown on their own: as an empty file.
         Kind::File | Kind::Dir | Kind::Hardlink => {
-            Ok(Node::File(Arc::new(LayerNode { layer: layer.clone(), node, attr, lane: lane.into() })))
+            Ok(Node::File(Arc::new(LayerNode { layer: layer.clone(), place, attr, lane: lane.into() })))
         }
     }
 }
@@ -60,9 +76,13 @@ pub(super) fn attr(told: &toc::Attr, settled: bool, identity: u64) -> Attr {
 }
 
 /// What tells a file of a layer in one tree from every other.
-fn of(layer: &Digest, node: toc::Node, tree: &Digest) -> u64 {
+fn of(layer: &Digest, place: Place, tree: &Digest) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (identity(layer), node, identity(tree)).hash(&mut hasher);
+    (identity(layer), place.node, identity(tree)).hash(&mut hasher);
+    // What the kernel keeps of a table that came to nothing is of other inodes.
+    if place.generation > 0 {
+        place.generation.hash(&mut hasher);
+    }
     hasher.finish()
 }
 

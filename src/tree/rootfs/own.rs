@@ -1,6 +1,6 @@
 //! A directory of one layer on its own: what its archive holds, whiteouts as they are.
 
-use super::node;
+use super::node::{self, Place};
 use super::view::View;
 use crate::error::Result;
 use crate::layer::entry::Kind;
@@ -19,13 +19,13 @@ const PAGE: usize = 4096;
 /// The files of layer `number` of an image, which is that image for `ttl`.
 pub(in crate::tree) fn own(view: &Arc<View>, number: usize, ttl: Duration) -> Node {
     let attr = Attr { mode: 0o755, owner: Some((0, 0)), ..dir_attr(view.created(), ttl, identity(view.digest())) };
-    Node::Dir(Arc::new(Own { view: view.clone(), number, node: toc::Node::ROOT, attr }))
+    Node::Dir(Arc::new(Own { view: view.clone(), number, place: Place { node: toc::Node::ROOT, generation: 0 }, attr }))
 }
 
 struct Own {
     view: Arc<View>,
     number: usize,
-    node: toc::Node,
+    place: Place,
     attr: Attr,
 }
 
@@ -36,11 +36,12 @@ impl Own {
 
     fn child(&self, layer: &Arc<Layer>, look: &Look, node: toc::Node) -> Result<Node> {
         let told = look.toc.attr(node)?;
+        let place = Place { node, generation: look.generation };
         if told.kind != Kind::Dir {
-            return node::leaf(layer, &*look.toc, node, look.settled, layer.digest(), self.view.lane());
+            return node::leaf(layer, &*look.toc, place, look.settled, layer.digest(), self.view.lane());
         }
         let attr = node::attr(&told, look.settled, identity(layer.digest()));
-        Ok(Node::Dir(Arc::new(Own { view: self.view.clone(), number: self.number, node, attr })))
+        Ok(Node::Dir(Arc::new(Own { view: self.view.clone(), number: self.number, place, attr })))
     }
 }
 
@@ -51,11 +52,11 @@ impl Dir for Own {
 
     fn list(&self) -> Result<Vec<Entry>> {
         let layer = self.layer()?;
-        let look = layer.complete()?;
+        let look = layer.complete(self.place.dir())?;
         let mut entries: Vec<Entry> = Vec::new();
         loop {
             let after = entries.last().map(|last| last.name.as_bytes().to_vec());
-            let page = look.toc.list(self.node, after.as_deref(), PAGE)?;
+            let page = look.toc.list(self.place.node, after.as_deref(), PAGE)?;
             if page.is_empty() {
                 return Ok(entries);
             }
@@ -68,8 +69,8 @@ impl Dir for Own {
 
     fn lookup(&self, name: &OsStr) -> Result<Node> {
         let layer = self.layer()?;
-        let node = layer.node(name.as_bytes(), self.node)?.ok_or_else(|| not_found(name))?;
-        self.child(layer, &layer.look()?, node)
+        let (node, look) = layer.node(name.as_bytes(), self.place.dir())?.ok_or_else(|| not_found(name))?;
+        self.child(layer, &look, node)
     }
 
     fn is_ready(&self, _name: &OsStr) -> bool {
@@ -81,11 +82,11 @@ impl Dir for Own {
     }
 
     fn xattrs(&self) -> Result<Vec<(OsString, Vec<u8>)>> {
-        if self.node == toc::Node::ROOT {
+        if self.place.node == toc::Node::ROOT {
             return Ok(Vec::new());
         }
         let layer = self.layer()?;
-        node::xattrs(layer, &*layer.look()?.toc, self.node)
+        node::xattrs(layer, &*layer.look_again(self.place.generation)?.toc, self.place.node)
     }
 
     fn is_view(&self) -> bool {

@@ -1,13 +1,14 @@
 //! An image's layers as they are now, and asking them until they know.
 
 use crate::digest::Digest;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
+use crate::layer::index::Growing;
 use crate::layer::merge::Known;
 use crate::layer::toc::Toc;
 use crate::manifest::Descriptor;
 use crate::name::Repository;
 use crate::read_at::read_all;
-use crate::tree::layers::Layer;
+use crate::tree::layers::{Layer, Look};
 use crate::tree::metadata::Metadata;
 use crate::tree::snapshot::Snapshot;
 use serde::Deserialize;
@@ -16,6 +17,8 @@ use std::time::{Duration, SystemTime};
 
 /// The largest config that is read for its diffIDs.
 const MAX_CONFIG: u64 = 8 << 20;
+/// How often a question is asked again of a layer that is complete and yet said to have more to tell.
+const MAX_STUCK: u32 = 16;
 
 /// The layers of an image, bottom first.
 pub(in crate::tree) struct View {
@@ -25,7 +28,7 @@ pub(in crate::tree) struct View {
     image: Arc<Snapshot>,
     layers: OnceLock<Vec<Arc<Layer>>>,
     /// The layers' tables, once all are at hand for good.
-    settled: OnceLock<Vec<Arc<dyn Toc>>>,
+    settled: OnceLock<Now>,
 }
 
 impl View {
@@ -103,29 +106,64 @@ impl View {
         read_all(&*blob.open(), MAX_CONFIG)
     }
 
-    /// Asks the tables, and again as they grow, until the answer is known for good.
-    pub(super) fn ask<T>(&self, mut question: impl FnMut(&[&dyn Toc]) -> Result<Known<T>>) -> Result<T> {
-        if let Some(settled) = self.settled.get() {
-            let tocs: Vec<&dyn Toc> = settled.iter().map(|toc| &**toc).collect();
-            if let Known::Is(answer) = question(&tocs)? {
-                return Ok(answer);
-            }
+    /// Asks the tables, and again as they grow, until the answer is known for good. What depends on a layer that cannot
+    /// be read fails as that layer did; other answers do not suffer from it.
+    pub(super) fn ask<T>(&self, mut question: impl FnMut(&Now) -> Result<Known<T>>) -> Result<T> {
+        if let Some(settled) = self.settled.get()
+            && let Known::Is(answer) = question(settled)?
+        {
+            return Ok(answer);
         }
         let layers = self.layers()?;
-        loop {
-            let looks = layers.iter().map(Layer::look).collect::<Result<Vec<_>>>()?;
-            if looks.iter().all(|look| look.settled) {
-                let _ = self.settled.set(looks.iter().map(|look| look.toc.clone()).collect());
+        let mut stuck = 0;
+        while stuck < MAX_STUCK {
+            let looks: Vec<Result<Look>> = layers.iter().map(Layer::look).collect();
+            let now = Now::of(&looks);
+            if looks.iter().all(|look| look.as_ref().is_ok_and(|look| look.settled)) {
+                let _ = self.settled.set(now.clone());
             }
-            let tocs: Vec<&dyn Toc> = looks.iter().map(|look| &*look.toc).collect();
-            match question(&tocs)? {
+            match question(&now)? {
                 Known::Is(answer) => return Ok(answer),
-                Known::Unknown { layer } => {
-                    if let (Some(waits), Some(look)) = (layers.get(layer), looks.get(layer)) {
+                Known::Unknown { layer } => match (layers.get(layer), looks.get(layer)) {
+                    (Some(waits), Some(Ok(look))) => {
+                        stuck = if look.toc.is_complete() { stuck + 1 } else { 0 };
                         waits.wait(look.version);
                     }
-                }
+                    (_, Some(Err(error))) => return Err(error.clone()),
+                    _ => break,
+                },
             }
         }
+        Err(Error::new(Kind::Io, format!("the layers of {} come to no answer", self.image.digest)))
+    }
+}
+
+/// The tables of an image's layers as they are now.
+#[derive(Clone)]
+pub(super) struct Now {
+    tables: Vec<Arc<dyn Toc>>,
+    /// Which tables they are: what was found in others says nothing of these.
+    pub(super) generations: Arc<[u64]>,
+}
+
+impl Now {
+    /// A layer that cannot be read knows nothing as yet.
+    fn of(looks: &[Result<Look>]) -> Now {
+        let table = |look: &Result<Look>| match look {
+            Ok(look) => look.toc.clone(),
+            Err(_) => Arc::new(Growing::new()) as Arc<dyn Toc>,
+        };
+        let generation = |look: &Result<Look>| look.as_ref().map_or(u64::MAX, |look| look.generation);
+        Now { tables: looks.iter().map(table).collect(), generations: looks.iter().map(generation).collect() }
+    }
+
+    /// The tables, bottom first.
+    pub(super) fn tocs(&self) -> Vec<&dyn Toc> {
+        self.tables.iter().map(|toc| &**toc).collect()
+    }
+
+    /// Which table of layer number `layer` this is.
+    pub(super) fn generation(&self, layer: usize) -> u64 {
+        self.generations.get(layer).copied().unwrap_or(u64::MAX)
     }
 }
