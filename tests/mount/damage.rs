@@ -97,14 +97,19 @@ fn cut_and_lengthened_cache_files_are_noticed() {
 }
 
 /// A small file system in memory, unmounted when dropped.
-struct Tmpfs(tempfile::TempDir);
+pub struct Tmpfs(tempfile::TempDir);
 
 impl Tmpfs {
-    fn new(options: &str) -> Tmpfs {
+    pub fn new(options: &str) -> Tmpfs {
         let directory = tempfile::tempdir().expect("tempdir");
         let options = format!("mode=1777,{options}");
         run(as_root("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(directory.path())).ok();
         Tmpfs(directory)
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        self.0.path()
     }
 }
 
@@ -116,7 +121,7 @@ impl Drop for Tmpfs {
 }
 
 /// A command that only root may run: by sudo where this is somebody else.
-fn as_root(name: &str) -> Command {
+pub fn as_root(name: &str) -> Command {
     if run(command("id").arg("-u")).ok().text().trim() == "0" {
         return command(name);
     }

@@ -19,10 +19,6 @@ use crate::span::Span;
 use crate::store::{Blob, Derived, Draft, State};
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How often those who wait are told that more is known.
-const NEWS: Duration = Duration::from_millis(5);
 
 /// Begins to read `layer`.
 pub(super) fn start(layer: &Arc<Layer>) -> Result<()> {
@@ -167,7 +163,7 @@ fn pass(layer: &Arc<Layer>, blob: &Arc<Blob>, keep: Keep) -> Result<Ready> {
     let copy: Arc<Mutex<Option<Draft>>> = Arc::default();
     let is_places = matches!(keep, Keep::Places);
     let mut pass = Pass::new(toc.clone(), points.clone(), keep, make_copy(layer, &copy))?;
-    let (mut told, mut known, mut broken) = (Instant::now(), false, None);
+    let (mut known, mut broken) = (false, None);
     let size = layer.descriptor.size;
     let name = layer.digest().to_string();
     // Held to the end: with it goes what is known of the blob where no disk keeps that.
@@ -180,19 +176,17 @@ fn pass(layer: &Arc<Layer>, blob: &Arc<Blob>, keep: Keep) -> Result<Ready> {
             Err(error) if is_own(&error) => broken = Some(error),
             Err(error) => return Err(error),
         }
-        if told.elapsed() >= NEWS {
-            told = Instant::now();
-            layer.shared.journal.indexing(&name, Some((at + bytes.len() as u64, size)));
-            let now = match pass.format() {
-                Some(format) if !known && !strict => {
-                    known = true;
-                    let content = content_of(layer, blob, format, &points);
-                    Some(Early { content, ..early.clone() })
-                }
-                _ => None,
-            };
-            layer.progressed(now);
-        }
+        // At once: what comes next may take as long as it likes.
+        layer.shared.journal.indexing(&name, Some((at + bytes.len() as u64, size)));
+        let now = match pass.format() {
+            Some(format) if !known && !strict => {
+                known = true;
+                let content = content_of(layer, blob, format, &points);
+                Some(Early { content, ..early.clone() })
+            }
+            _ => None,
+        };
+        layer.progressed(now);
         Ok(())
     })?;
     let passed = match broken {
