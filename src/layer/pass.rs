@@ -12,7 +12,7 @@ use super::tar;
 use super::zstd::{self, rechunk};
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
-use std::fs::File;
+use std::io::Write;
 use std::sync::Arc;
 
 /// How a pass makes the content readable at random.
@@ -24,7 +24,7 @@ pub enum Keep {
 }
 
 /// Makes the file that a copy is written to.
-pub type MakeCopy = Box<dyn FnMut() -> Result<File> + Send>;
+pub type MakeCopy = Box<dyn FnMut() -> Result<Box<dyn Write + Send>> + Send>;
 
 /// A pass under way.
 pub struct Pass {

@@ -18,6 +18,8 @@ pub enum Pack {
     /// Of the same length for archives of the same length.
     Stored,
     Gzip,
+    /// In blocks so large that there is no place to begin again within.
+    Blocks,
     Zstd,
 }
 
@@ -31,7 +33,8 @@ pub fn pack(how: Pack, archive: &[u8]) -> Vec<u8> {
     match how {
         Pack::Tar => archive.to_vec(),
         Pack::Stored => gzip(flate2::Compression::none()),
-        Pack::Gzip => gzip(flate2::Compression::fast()),
+        Pack::Gzip => gzip(flate2::Compression::default()),
+        Pack::Blocks => gzip(flate2::Compression::fast()),
         Pack::Zstd => zstd::encode_all(archive, 1).expect("zstd"),
     }
 }

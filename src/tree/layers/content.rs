@@ -8,12 +8,13 @@ use crate::layer::index::{Facts, Format, Index};
 use crate::layer::zstd::rechunk::{self, Rechunked};
 use crate::layer::zstd::{Framed, Frames};
 use crate::read_at::ReadAt;
-use crate::store::{Blob, Derived};
+use crate::store::Blob;
+use std::fs::File;
 use std::sync::{Arc, Weak};
 
 impl Ready {
-    /// `layer`, whose index is `index`, over `blob`.
-    pub(super) fn open(layer: &Arc<Layer>, index: Index, blob: Arc<dyn ReadAt>) -> Result<Ready> {
+    /// `layer`, whose index is `index`, over `blob`, or over `copy` if that is how it is read.
+    pub(super) fn open(layer: &Arc<Layer>, index: Index, copy: Option<File>, blob: Arc<dyn ReadAt>) -> Result<Ready> {
         let shared = &layer.shared;
         let index = Arc::new(index);
         let Facts { layer: digest, verified, uncompressed, format, .. } = index.facts().clone();
@@ -29,7 +30,7 @@ impl Ready {
             }
             Format::Copy => {
                 let table = Arc::new(rechunk::Table::from_bytes(table(&index)?)?);
-                let file = shared.store.derived(Derived::Chunks, &digest).ok_or_else(|| gone(&digest))?;
+                let file = copy.ok_or_else(|| gone(&digest))?;
                 let copy = Rechunked::new(file, table, shared.decoded.clone());
                 Arc::new(Mended { layer: Arc::downgrade(layer), generation: layer.generation(), copy })
             }

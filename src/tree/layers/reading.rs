@@ -13,12 +13,12 @@ use crate::layer::estargz;
 use crate::layer::format::Format;
 use crate::layer::gzip::{self, Inflated};
 use crate::layer::index::{self, Facts, Growing, Index};
-use crate::layer::pass::{Keep, Pass, Passed, wants_copy};
+use crate::layer::pass::{Keep, MakeCopy, Pass, Passed, wants_copy};
 use crate::read_at::ReadAt;
 use crate::span::Span;
 use crate::store::{Blob, Derived, Draft, State};
-use std::fs::File;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Begins to read `layer`.
 pub(super) fn start(layer: &Arc<Layer>) -> Result<()> {
@@ -91,7 +91,7 @@ fn kept(layer: &Arc<Layer>, blob: &Arc<Blob>) -> Result<Option<Ready>> {
         Ok(index) => {
             let (diff_id, size) = (index.facts().diff_id.clone(), index.facts().compressed);
             agrees(layer, diff_id.as_ref(), size)?;
-            Ready::open(layer, index, blob.open())
+            Ready::open(layer, index, store.derived(Derived::Chunks, layer.digest()), blob.open())
         }
         Err(error) => Err(error),
     };
@@ -160,9 +160,9 @@ fn pass(layer: &Arc<Layer>, blob: &Arc<Blob>, keep: Keep) -> Result<Ready> {
     if !strict {
         layer.progressed(Some(early.clone()));
     }
-    let copy: Arc<Mutex<Option<Draft>>> = Arc::default();
+    let copy = Copy::default();
     let is_places = matches!(keep, Keep::Places);
-    let mut pass = Pass::new(toc.clone(), points.clone(), keep, make_copy(layer, &copy))?;
+    let mut pass = Pass::new(toc.clone(), points.clone(), keep, copy.make(layer))?;
     let (mut known, mut broken) = (false, None);
     let size = layer.descriptor.size;
     let name = layer.digest().to_string();
@@ -199,14 +199,12 @@ fn pass(layer: &Arc<Layer>, blob: &Arc<Blob>, keep: Keep) -> Result<Ready> {
         return Err(Error::new(Kind::Busy, "all of it was read, and is not checked yet"));
     }
     toc.complete()?;
-    let copy = copy.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if passed.format == index::Format::Copy
-        && let Some(copy) = copy
-    {
-        layer.shared.store.keep(copy)?;
-    }
+    let copy = match copy.take() {
+        Some(copy) if passed.format == index::Format::Copy => Some(layer.shared.store.keep(copy)?),
+        _ => None,
+    };
     let index = write(layer, &toc, &points, &passed)?;
-    Ready::open(layer, index, blob.open())
+    Ready::open(layer, index, copy, blob.open())
 }
 
 /// The content of a layer whose pass is under way.
@@ -229,15 +227,38 @@ fn content_of(
     }
 }
 
-/// Makes the file of a copy, and leaves the draft of it in `slot`.
-fn make_copy(layer: &Layer, slot: &Arc<Mutex<Option<Draft>>>) -> crate::layer::pass::MakeCopy {
-    let (store, digest, slot) = (layer.shared.store.clone(), layer.digest().clone(), slot.clone());
-    Box::new(move || {
-        let draft = store.draft(Derived::Chunks, &digest)?;
-        let file: File = draft.try_clone().map_err(|error| Error::io("copy a layer", error))?;
-        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(draft);
-        Ok(file)
-    })
+/// The file of a copy that is being written, if the pass writes one.
+#[derive(Clone, Default)]
+struct Copy(Arc<Mutex<Option<Draft>>>);
+
+impl Copy {
+    fn lock(&self) -> MutexGuard<'_, Option<Draft>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the file when it turns out to be needed.
+    fn make(&self, layer: &Layer) -> MakeCopy {
+        let (store, digest, copy) = (layer.shared.store.clone(), layer.digest().clone(), self.clone());
+        Box::new(move || {
+            *copy.lock() = Some(store.draft(Derived::Chunks, &digest)?);
+            Ok(Box::new(copy.clone()))
+        })
+    }
+
+    fn take(&self) -> Option<Draft> {
+        self.lock().take()
+    }
+}
+
+impl Write for Copy {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Through the draft: it knows what to do when the disk is full.
+        self.lock().as_mut().map_or(Err(io::ErrorKind::BrokenPipe.into()), |draft| draft.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes and keeps the index of a layer whose bytes were checked.

@@ -4,8 +4,7 @@ use super::CHUNK;
 use super::table::Table;
 use crate::error::{Error, Kind, Result};
 use crate::layer::zstd::MAX_CONTENT;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::io::Write;
 use zstd::bulk::Compressor;
 
 /// The quickest level that compresses: the copy is local, and read far more often than it is sent.
@@ -13,7 +12,7 @@ const LEVEL: i32 = 1;
 
 /// A copy that is being written. Memory: two chunks.
 pub struct Writer {
-    file: File,
+    file: Box<dyn Write + Send>,
     encoder: Compressor<'static>,
     table: Table,
     /// Content of the chunk that is not full.
@@ -22,11 +21,11 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A copy into `file`, from its first byte on; what is there is written over.
-    pub fn new(file: File) -> Result<Writer> {
+    /// A copy into `file`, which is empty.
+    pub fn new(file: impl Write + Send + 'static) -> Result<Writer> {
         let encoder = Compressor::new(LEVEL).map_err(|error| Error::with(Kind::Io, "start a zstd encoder", error))?;
         let (pending, packed) = (Vec::with_capacity(CHUNK), vec![0; CHUNK]);
-        Ok(Writer { file, encoder, table: Table::default(), pending, packed })
+        Ok(Writer { file: Box::new(file), encoder, table: Table::default(), pending, packed })
     }
 
     /// Takes the next bytes of content. `NoSpace` and the like if the file takes no more; then the copy is lost.
@@ -63,7 +62,7 @@ impl Writer {
             None => &self.pending,
         };
         let at = self.table.file_len();
-        self.file.write_all_at(bytes, at).map_err(|error| Error::io("write the copy of a layer", error))?;
+        self.file.write_all(bytes).map_err(|error| Error::io("write the copy of a layer", error))?;
         self.table.chunks.push((at + bytes.len() as u64, *blake3::hash(bytes).as_bytes()));
         self.pending.clear();
         Ok(())
