@@ -18,8 +18,6 @@ pub enum Pack {
     /// Of the same length for archives of the same length.
     Stored,
     Gzip,
-    /// In blocks so large that there is no place to begin again within.
-    Blocks,
     Zstd,
 }
 
@@ -34,7 +32,6 @@ pub fn pack(how: Pack, archive: &[u8]) -> Vec<u8> {
         Pack::Tar => archive.to_vec(),
         Pack::Stored => gzip(flate2::Compression::none()),
         Pack::Gzip => gzip(flate2::Compression::default()),
-        Pack::Blocks => gzip(flate2::Compression::fast()),
         Pack::Zstd => zstd::encode_all(archive, 1).expect("zstd"),
     }
 }

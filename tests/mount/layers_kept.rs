@@ -1,11 +1,12 @@
 //! What is kept of layers, on bad days: killed mounts, several mounts, small, full and damaged caches, other versions.
 
 use crate::damage::{Tmpfs, as_root};
-use crate::layered::{Gate, Layer, Pack, files, image, noise, read, refused};
-use crate::support::fake::{Registry, What};
+use crate::layered::{Gate, Layer, Pack, files, image, noise, read, refused, status};
+use crate::support::fake::Registry;
 use crate::support::mount::{Mount, Plan};
 use crate::support::run::{command, run};
 use crate::support::{regfs, seed, wait_for};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -23,7 +24,7 @@ struct Scene {
 impl Scene {
     fn new(size: u64) -> Scene {
         let fake = Registry::start();
-        let kinds = [Pack::Gzip, Pack::Zstd, Pack::Tar, Pack::Blocks];
+        let kinds = [Pack::Gzip, Pack::Zstd, Pack::Tar];
         let large: Vec<Vec<u8>> = (0..kinds.len() as u64).map(|n| noise(n + 40, size)).collect();
         let names: Vec<[String; 3]> =
             (0..kinds.len()).map(|n| ["first", "large", "last"].map(|s| format!("{s}{n}"))).collect();
@@ -56,6 +57,7 @@ impl Scene {
     /// Waits until every layer is known, reading nothing of their content.
     fn index(&self, mount: &Mount) {
         assert_eq!(mount.list("a/b/tags/v1/rootfs").len(), 3 * self.layers.len());
+        wait_for("the indexes to be kept", SOON, || (status(mount)["indexing"] == json!({})).then_some(()));
     }
 }
 
@@ -233,13 +235,7 @@ fn what_was_evicted_is_fetched_again_as_far_as_it_is_read_and_checked() {
     }
     drop(mount);
     let fetched = scene.fake.body_bytes();
-    let asked: Vec<_> = scene
-        .fake
-        .requests_of(What::Blob)
-        .iter()
-        .map(|r| format!("{} {:?}", &r.path[r.path.len() - 8..], r.range()))
-        .collect();
-    assert!(fetched < 9_000_000, "{fetched} bytes for a few small files: {asked:?}");
+    assert!(fetched < 9_000_000, "{fetched} bytes for a few small files");
     // What comes is what the index says it should be, or an error.
     evict();
     let gates: Vec<Gate> = [0, 2]

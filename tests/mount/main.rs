@@ -21,6 +21,7 @@ mod kernel;
 mod layered;
 mod layers_bad;
 mod layers_kept;
+mod layers_waits;
 mod lifecycle;
 mod listings;
 mod look;
