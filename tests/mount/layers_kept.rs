@@ -178,7 +178,8 @@ fn flipped_bits_and_other_versions_are_made_anew() {
     let cache = tempfile::tempdir().expect("tempdir");
     let plan = scene.plan(cache.path());
     scene.all_right(&plan.mount());
-    let damage: [(&str, fn(&mut Vec<u8>)); 5] = [
+    type Damage = fn(&mut Vec<u8>);
+    let damage: [(&str, Damage); 5] = [
         ("index", |bytes| *bytes.last_mut().expect("a byte") ^= 1),
         ("index", |bytes| bytes[7] ^= 0x40),
         ("index", |bytes| bytes.truncate(bytes.len() / 2)),
