@@ -90,7 +90,7 @@ impl Dir for Own {
     }
 
     fn is_view(&self) -> bool {
-        self.node == toc::Node::ROOT
+        self.place.node == toc::Node::ROOT
     }
 
     fn lane(&self) -> &str {
