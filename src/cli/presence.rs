@@ -86,6 +86,8 @@ pub(super) struct Server {
     answers: Receiver<bool>,
     /// Whether a call ever waited.
     waited: bool,
+    /// Its process, if it could be seen.
+    process: Option<i32>,
 }
 
 /// Finds the process of the mount of that device; before it is unmounted, for the device may be another's afterwards.
@@ -96,13 +98,14 @@ pub(super) fn find(device: Device) -> Server {
     // On a thread of its own: a socket that nobody accepts from may let us wait.
     std::thread::spawn(move || {
         let stream = address(device).and_then(|address| UnixStream::connect_addr(&address));
-        begun.send(()).ok();
+        let peer = stream.as_ref().ok().and_then(|stream| getsockopt(stream, PeerCredentials).ok());
+        begun.send(peer.map(|peer| peer.pid())).ok();
         if let Ok(stream) = stream {
             converse(stream, &questions, &answered);
         }
     });
-    beginning.recv_timeout(ANSWER).ok();
-    Server { ask, answers, waited: false }
+    let process = beginning.recv_timeout(ANSWER).ok().flatten();
+    Server { ask, answers, waited: false, process }
 }
 
 /// Passes questions on; returns once the other side is gone.
@@ -119,6 +122,16 @@ fn converse(mut stream: UnixStream, questions: &Receiver<()>, answered: &Sender<
 }
 
 impl Server {
+    /// Whether its process was killed, though some thread of it may still hang in the kernel.
+    pub(super) fn is_killed(&self) -> bool {
+        let Some(process) = self.process else { return false };
+        match std::fs::read_to_string(format!("/proc/{process}/stat")) {
+            // The state follows the name, which is in brackets and may hold anything.
+            Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X'])),
+            Err(_) => true,
+        }
+    }
+
     /// Ends the calls that are stuck; whether any call waits, or did since this was first asked.
     pub(super) fn end_stuck(&mut self) -> bool {
         if self.ask.send(()).is_err() {

@@ -53,7 +53,13 @@ fn unmount(point: &Path, is_lazy: bool, server: &mut Server) -> Result<()> {
     loop {
         match fuse::unmount(point, is_lazy) {
             Err(error) if error.kind() == Kind::Busy => {
-                if start.elapsed() > PERSISTENCE || !server.end_stuck() {
+                if server.is_killed() {
+                    // Who still waits for it would wait for ever.
+                    fuse::abort(point);
+                } else if !server.end_stuck() {
+                    return Err(error);
+                }
+                if start.elapsed() > PERSISTENCE {
                     return Err(error);
                 }
                 std::thread::sleep(Duration::from_millis(100));

@@ -11,7 +11,6 @@
 mod attr;
 mod buffers;
 mod core;
-mod forget;
 mod frontend;
 mod handles;
 mod inodes;
@@ -30,7 +29,7 @@ mod xattrs;
 
 pub use interrupt::Waiting;
 pub use session::{Mounted, Unmounter, mount};
-pub use unmount::unmount;
+pub use unmount::{abort, unmount};
 
 /// How a mount looks, and who may use it.
 #[derive(Clone, Debug, Default)]

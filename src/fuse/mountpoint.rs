@@ -11,6 +11,7 @@ use nix::fcntl::{Flock, FlockArg, OFlag};
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Dead mounts of ours that are taken away from one place, at most: each was mounted over the one before.
@@ -18,6 +19,9 @@ const MAX_STALE: usize = 8;
 
 /// How long another may take to mount what it has ready.
 const TURN: Duration = Duration::from_secs(10);
+
+/// How long a mount may take to answer what it answers from memory.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// The turn of this process to mount at one place; ends when it is dropped.
 #[derive(Debug)]
@@ -101,8 +105,13 @@ pub fn prepare(point: &Path, nonempty: bool) -> Result<PathBuf> {
 
 /// Whether the process that served the mount is gone: the kernel answers ENOTCONN for it.
 pub fn is_dead(point: &Path) -> bool {
-    // Not stat(2): that may be answered from what the kernel keeps of the root.
-    matches!(nix::sys::statvfs::statvfs(point), Err(Errno::ENOTCONN | Errno::ECONNABORTED))
+    let (tell, told) = mpsc::channel();
+    let place = point.to_owned();
+    // Not stat(2): that may be answered from what the kernel keeps of the root. On a thread of its own: a mount may
+    // neither be dead nor answer.
+    let asked = std::thread::Builder::new().spawn(move || tell.send(nix::sys::statvfs::statvfs(&place).err()));
+    let error = asked.ok().and_then(|_| told.recv_timeout(ANSWER).ok().flatten());
+    matches!(error, Some(Errno::ENOTCONN | Errno::ECONNABORTED))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use super::attr::Look;
 use super::core::Core;
-use super::forget::Forgetter;
 use super::frontend::Frontend;
 use super::handles::Handles;
 use super::inodes::Inodes;
@@ -15,9 +14,8 @@ use crate::error::{Error, Kind, Result};
 use crate::journal::Journal;
 use crate::store::Store;
 use crate::tree::{Dir, Node};
-use fuser::{Config, MountOption, Session, SessionACL};
+use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
 use nix::unistd::{getegid, geteuid};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Weak};
@@ -82,8 +80,8 @@ pub fn mount(
     let (ends, ended) = mpsc::channel();
     let frontend = Frontend { core: core.clone(), ends };
     let session = Session::new(frontend, mountpoint, &config).map_err(|error| refused(mountpoint, error))?;
-    let forgetter = Forgetter::new(session.as_fd())?;
     let session = session.spawn().map_err(|error| Error::io("start the threads of the mount", error))?;
+    let notifier = session.notifier();
     // Dropped, it would unmount whatever is mounted at this path by then, ours or not: fuser 0.18 takes the sign that
     // ours is gone (POLLERR) for the sign that it is there.
     std::mem::forget(session);
@@ -92,7 +90,7 @@ pub fn mount(
     if let Some(device) = device {
         kernel::raise_read_ahead(device);
     }
-    hear_of_poison(&core, Arc::new(forgetter));
+    hear_of_poison(&core, notifier);
     let core = Arc::downgrade(&core);
     Ok(Mounted { ended, unmounter: Unmounter { point: mountpoint.to_owned(), device, core } })
 }
@@ -182,20 +180,22 @@ fn refused(mountpoint: &Path, error: std::io::Error) -> Error {
 /// The kernel goes through the pages of a file in order, and waits at one that a read is under way for: at the end of
 /// the file as a rule, where those reads are that wait for the verdict, and which is answered only when this returns.
 /// What lies behind such a page is dropped right after that answer.
-fn hear_of_poison(core: &Arc<Core>, forgetter: Arc<Forgetter>) {
+fn hear_of_poison(core: &Arc<Core>, notifier: Notifier) {
     let known: Weak<Core> = Arc::downgrade(core);
     core.store.on_poison(Box::new(move |digest: &Digest| {
         let Some(core) = known.upgrade() else { return };
         let inodes = core.inodes.select(|node| match node {
             Node::File(file) => file.digest().as_ref() == Some(digest),
+            // Names that may not be relied on: what was read of a layer that was wrong.
+            Node::Link(link) => link.attr.ttl.is_zero(),
             _ => false,
         });
         let (done, dones) = mpsc::channel();
         for inodes in inodes.chunks(inodes.len().div_ceil(FORGETTERS).max(1)) {
-            let (forgetter, inodes, done) = (forgetter.clone(), inodes.to_vec(), done.clone());
+            let (notifier, inodes, done) = (notifier.clone(), inodes.to_vec(), done.clone());
             let told = std::thread::Builder::new().name("regfs-poison".into()).spawn(move || {
                 for ino in inodes {
-                    if let Err(error) = forgetter.forget(ino) {
+                    if let Err(error) = notifier.inval_inode(INodeNo(ino), 0, 0) {
                         log::warn!("the kernel keeps pages of a blob that is wrong: {error}");
                     }
                 }

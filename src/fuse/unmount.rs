@@ -22,6 +22,13 @@ pub fn unmount(point: &Path, is_lazy: bool) -> Result<()> {
     }
 }
 
+/// Ends the connection of the mount at `point`, whose process is dead: every call that waits for it ends. Root alone
+/// can; for others nothing happens.
+pub fn abort(point: &Path) {
+    // It says that the mount is busy, and has ended it all the same.
+    let _ = umount2(point, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_FORCE);
+}
+
 /// The programs that unmount for users, the current one first.
 const HELPERS: [&str; 2] = ["fusermount3", "fusermount"];
 

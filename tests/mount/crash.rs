@@ -5,7 +5,7 @@ use crate::support::content::Content;
 use crate::support::fake::Registry;
 use crate::support::mount::{Plan, is_mounted};
 use crate::support::run::{command, run};
-use crate::support::{regfs, seed};
+use crate::support::{regfs, seed, wait_for};
 use regfs::digest::Digest;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -88,4 +88,40 @@ fn clear(cache: &Path, rng: &mut fastrand::Rng) {
 fn size(directory: &Path) -> u64 {
     let du = run(command("du").args(["-s", "--block-size=1"]).arg(directory)).ok().text();
     du.split_whitespace().next().and_then(|bytes| bytes.parse().ok()).expect("a size")
+}
+
+/// The kernel is told to drop the pages of a wrong blob while readers of it wait for their answer, which then never
+/// comes: `regfs umount` ends them all.
+#[test]
+fn killed_while_wrong_pages_are_dropped_it_can_be_unmounted() {
+    let mut rng = fastrand::Rng::with_seed(seed("kill -9 of the wrong"));
+    let fake = Registry::start();
+    let digest = fake.blob("a/b", Content::random(1, 20_000_000));
+    fake.corrupt(&digest, 300_000);
+    let directory = tempfile::tempdir().expect("tempdir");
+    let point = directory.path().join("mnt");
+    std::fs::create_dir(&point).expect("create the mountpoint");
+    let plan = Plan::new(&fake.host()).point(&point);
+    for round in 0..12 {
+        let mount = plan.mount();
+        let mut cats: Vec<_> = (0..2)
+            .map(|_| {
+                let mut cat = command("cat");
+                let cat = cat.arg(point.join(format!("a/b/blobs/{digest}")));
+                cat.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("run cat")
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(rng.u64(20..400)));
+        mount.signal("KILL");
+        std::mem::forget(mount);
+        std::thread::sleep(Duration::from_millis(50));
+        let unmounted = run(Command::new(regfs()).arg("umount").arg(&point));
+        // Whatever came of it: nothing stays behind of a failed test.
+        run(command("umount").arg("-f").arg(&point));
+        unmounted.ok();
+        for cat in &mut cats {
+            wait_for("a reader of a dead mount to end", Duration::from_secs(20), || cat.try_wait().expect("wait"));
+        }
+        assert!(!is_mounted(&point), "regfs umount left the dead mount of round {round}");
+    }
 }
