@@ -235,7 +235,8 @@ impl Host {
                 self.over(question, endpoint, clear, false).await
             }
             Speaks::Closed => match self.over(question, endpoint, clear, false).await {
-                Err(fault) if fault.again => over_tls.await,
+                // Who was silent until the deadline has not said that it wants TLS.
+                Err(fault) if fault.again && fault.error.kind() != Kind::Timeout => over_tls.await,
                 result => {
                     self.http.schemes.learn(authority, false);
                     result
