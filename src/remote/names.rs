@@ -1,19 +1,42 @@
 //! Names as remotes list them, made fit to be shown: sorted, each once, without what is not a name.
 
 use crate::digest::Digest;
-use crate::name::{Repository, Tag};
+use crate::name::{Repository, Tag, escape};
 use crate::remote::Listing;
+use std::str::FromStr;
 
 /// The tags among `raw`, without those that stand for referrers of a manifest.
 pub(super) fn tags(raw: impl IntoIterator<Item = String>, partial: Option<String>) -> Listing<Tag> {
-    let names = raw.into_iter().filter(|text| !is_referrers_tag(text)).filter_map(|text| text.parse().ok());
-    listing(names.collect(), partial)
+    listing(fit("tag", raw.into_iter().filter(|text| !is_referrers_tag(text))), partial)
 }
 
 /// The repositories among `raw`.
 pub(super) fn repositories(raw: impl IntoIterator<Item = String>, partial: Option<String>) -> Listing<Repository> {
-    listing(raw.into_iter().filter_map(|text| text.parse().ok()).collect(), partial)
+    listing(fit("repository", raw), partial)
 }
+
+/// Those of `raw` that are names; one warning tells of the others.
+fn fit<T: FromStr>(what: &str, raw: impl IntoIterator<Item = String>) -> Vec<T> {
+    let (mut names, mut odd, mut first) = (Vec::new(), 0, String::new());
+    for text in raw {
+        match text.parse() {
+            Ok(name) => names.push(name),
+            Err(_) => {
+                odd += 1;
+                if odd == 1 {
+                    first = text.chars().take(MAX_SHOWN).collect();
+                }
+            }
+        }
+    }
+    if odd > 0 {
+        log::warn!("{odd} names are left out of a listing: no {what} is called \"{}\"", escape(first.as_bytes()));
+    }
+    names
+}
+
+/// How much of a name that is none is shown, in characters.
+const MAX_SHOWN: usize = 80;
 
 fn listing<T: Ord>(mut names: Vec<T>, partial: Option<String>) -> Listing<T> {
     names.sort_unstable();
