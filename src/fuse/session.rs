@@ -185,7 +185,7 @@ fn hear_of_poison(core: &Arc<Core>, notifier: Notifier) {
     core.store.on_poison(Box::new(move |digest: &Digest| {
         let Some(core) = known.upgrade() else { return };
         let inodes = core.inodes.select(|node| match node {
-            Node::File(file) => file.digest().as_ref() == Some(digest),
+            Node::File(file) => file.blob().as_ref() == Some(digest),
             // Names that may not be relied on: what was read of a layer that was wrong.
             Node::Link(link) => link.attr.ttl.is_zero(),
             _ => false,

@@ -227,9 +227,14 @@ pub trait File: Send + Sync {
         false
     }
 
-    /// The digest that the content is checked against, if it is known: what frontends drop when it turns out wrong.
+    /// The digest of its content, if it has one.
     fn digest(&self) -> Option<Digest> {
         None
+    }
+
+    /// The digest of the blob that its bytes are taken from: what frontends drop if that turns out wrong.
+    fn blob(&self) -> Option<Digest> {
+        self.digest()
     }
 
     /// The extended attributes. Asks no remote.

@@ -41,7 +41,7 @@ impl File for LayerNode {
         self.attr.size == 0 || self.layer.is_ready()
     }
 
-    fn digest(&self) -> Option<Digest> {
+    fn blob(&self) -> Option<Digest> {
         Some(self.layer.digest().clone())
     }
 
