@@ -256,6 +256,13 @@ impl<K: Hash + Eq + Clone, T: Clone> Map<K, T> {
         self.present(key)?.fresh(lives)
     }
 
+    /// The keys of all facts that are fresh, and `fit`.
+    pub(super) fn fresh_keys(&self, lives: &Lives, fit: impl Fn(&T) -> bool) -> Vec<K> {
+        let cells: Vec<_> = self.lock().lru.iter().map(|(key, slot)| (key.clone(), slot.cell.clone())).collect();
+        let is_fit = |cell: &Cell<T>| cell.fresh(lives).is_some_and(|fresh| fit(&fresh.value));
+        cells.into_iter().filter(|(_, cell)| is_fit(cell)).map(|(key, _)| key).collect()
+    }
+
     /// [`Cell::failure`] of the fact at `key`.
     pub(super) fn failure(&self, key: &K, lives: &Lives) -> Option<Error> {
         self.present(key)?.failure(lives)

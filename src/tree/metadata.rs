@@ -134,6 +134,11 @@ impl Metadata {
         self.catalog.fresh(&self.lives).map(|fresh| fresh.value)
     }
 
+    /// The repositories that are known to have tags now, whatever the catalog says of them.
+    pub(super) fn seen(&self) -> Vec<Repository> {
+        self.tags.fresh_keys(&self.lives, |tags| !tags.names.is_empty())
+    }
+
     /// Whether a repository that is not listed is there: one request, unless it is known. Registries that cannot tell
     /// an unknown repository from an empty one answer an empty list for both: it is not there. One that is refused is.
     pub(super) fn is_there(&self, repository: &Repository) -> Result<bool> {
@@ -349,6 +354,12 @@ impl Metadata {
 
     /// Keeps a manifest that came from the remote.
     fn take(&self, repository: &Repository, snapshot: Snapshot) -> Snapshot {
+        if !snapshot.is_readable()
+            && let Err(error) = crate::manifest::parse(&snapshot.media_type, &snapshot.bytes)
+        {
+            let path = format!("{repository}/manifests/{}", snapshot.digest);
+            self.store.journal().failed(&path, &error.context("it is shown as bytes alone"));
+        }
         if snapshot.is_plain()
             && snapshot.is_readable()
             && let Err(error) = self.store.put(&snapshot.digest, snapshot.bytes.clone())

@@ -153,7 +153,7 @@ impl Folder {
             Place::Root | Place::Below => {}
         }
         match self.metadata.repositories() {
-            Ok(listing) if listing.value.partial.is_none() => Ok((listing.value, Names::Whole)),
+            Ok(listing) if listing.value.partial.is_none() => Ok((self.with_seen(listing.value), Names::Whole)),
             Ok(listing) => Ok((listing.value, Names::Part)),
             // What is found by its name may be open to all.
             Err(error) if self.at.is_some() && matches!(error.kind(), Kind::Denied | Kind::Forbidden) => {
@@ -161,6 +161,19 @@ impl Folder {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// A catalog with what it lacks and was found by its name: a pull-through cache lists only what was pulled.
+    fn with_seen(&self, listing: Arc<remote::Listing<Repository>>) -> Arc<remote::Listing<Repository>> {
+        let mut more = self.metadata.seen();
+        more.retain(|name| listing.names.binary_search(name).is_err());
+        if more.is_empty() {
+            return listing;
+        }
+        let mut names = listing.names.clone();
+        names.extend(more);
+        names.sort_unstable();
+        Arc::new(remote::Listing { names, partial: None })
     }
 
     /// Whether `at` is a repository, as far as a listing needs to know. A namespace of a registry that lists all it

@@ -52,11 +52,11 @@ impl Piece {
 }
 
 impl Snapshot {
-    /// Reads a manifest as a remote gives it. One that cannot be read is still its bytes, and the log tells why.
+    /// Reads a manifest as a remote gives it. One that cannot be read is still its bytes.
     pub(super) fn of(manifest: Manifest) -> Result<Snapshot> {
         let (media_type, document) = match manifest::parse(&manifest.media_type, &manifest.bytes) {
             Err(error) if error.kind() == Kind::Protocol => {
-                log::warn!("manifest {} is shown as bytes alone: {error}", manifest.digest);
+                log::debug!("manifest {}: {error}", manifest.digest);
                 (manifest.media_type, Document::Unreadable)
             }
             other => other?,

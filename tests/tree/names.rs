@@ -109,6 +109,10 @@ fn what_a_whole_catalog_lacks_is_walked_through_for_nothing_and_listed_once_aske
     assert_eq!(ls(&root, "deep/late").expect("it is asked"), ["blobs", "manifests", "tags"]);
     assert_eq!(ls(&root, "deep/late/tags").expect("the answer is the listing, too"), ["v1"]);
     assert_eq!(memory.asked(), ["tags deep", "tags deep/late"]);
+    // What was found is listed from now on, and so is what it is in.
+    assert_eq!(ls(&root, "").expect("ls"), ["a", "deep"]);
+    assert_eq!(ls(&root, "deep").expect("it leads on"), ["late"]);
+    assert!(memory.asked().is_empty());
     memory.content("empty", |_| ());
     assert_eq!(ls(&root, "empty").expect_err("as ferro says").kind(), Kind::NotFound);
     // What the registry will not or cannot tell is not that there is nothing.
