@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | 0 words | [`error`], [`digest`], [`name`], [`span`], [`stamp`], [`read_at`], [`manifest`], [`location`], [`source`], [`journal`] | grammar and arithmetic; no I/O |
 //! | 1 wire | [`net`] | HTTP, credentials, mirrors, TLS; the only asynchronous code |
-//! | 2 siblings | [`remote`], [`store`] | what a registry can do · what is cached, and that it is right |
+//! | 2 siblings | [`remote`], [`store`], [`layer`] | what a registry can do · what is cached, and that it is right · what is in a layer |
 //! | 3 tree | [`tree`] | which name stands for what |
 //! | 4 frontends | [`fuse`] | inode numbers, kernel TTLs, replies |
 //! | 5 command line | [`cli`] | options, processes, terminals; `cli::assemble` puts everything together |
@@ -30,6 +30,12 @@
 //! 5. `fuse` replies and lets the kernel keep the pages: a digest names one content for ever.
 //!
 //! A larger blob is served span by span (256 KiB) while its digest is computed; the last bytes wait for the verdict.
+//!
+//! `cat …/22.04/rootfs/etc/os-release` goes on from 2. The first name below `rootfs` has `tree::layers` read every layer
+//! of the image, each on a thread: blob → `layer::pass` (inflate, tar) → a table that grows. `layer::merge` is asked
+//! with the tables as they are, and again when one of them grew, until no layer can change the answer. The file is
+//! extents of a layer's archive; its bytes come file → inflate (from the checkpoint before them) → store. When a layer
+//! has come to its end, and is what its digest says, its table and checkpoints are kept as an index.
 //!
 //! # Invariants
 //!
