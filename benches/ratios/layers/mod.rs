@@ -106,7 +106,7 @@ fn first(stage: &Stage, unpacked: f64) -> Vec<Row> {
             base / unpacked <= 0.2,
         ),
         Row::aimed(
-            "the same, against curl | gzip -dc of its largest layer",
+            "the same, against curl into gzip -dc of its largest layer",
             format!("{:.2} ({base:.2} s, {piped:.2} s)", base / piped),
             "at most 0.7",
             base / piped <= 0.7,
