@@ -77,14 +77,7 @@ pub fn prepare(point: &Path, nonempty: bool) -> Result<PathBuf> {
     for _ in 0..MAX_STALE {
         match mounts::at(&point)? {
             Some(mount) if mount.is_ours() && is_dead(&point) => mend(&point)?,
-            Some(mount) if mount.is_ours() => {
-                let source = mount.source.to_string_lossy().into_owned();
-                let source = crate::name::escape(source.as_bytes());
-                return Err(Error::new(
-                    Kind::Busy,
-                    format!("{} is in use: {source} is mounted there", point.display()),
-                ));
-            }
+            Some(mount) if mount.is_ours() => return Err(taken(&point, &mount)),
             _ => break,
         }
     }
@@ -97,10 +90,20 @@ pub fn prepare(point: &Path, nonempty: bool) -> Result<PathBuf> {
         return Err(Error::new(Kind::NotDir, format!("mountpoint {} is not a directory", point.display())));
     }
     if !nonempty && std::fs::read_dir(&point).map_err(failed)?.next().is_some() {
+        // Somebody may have mounted there just now: that is what is in it.
+        if let Some(mount) = mounts::at(&point)?.filter(mounts::Mount::is_ours) {
+            return Err(taken(&point, &mount));
+        }
         let what = format!("mountpoint {} is not empty (-o nonempty mounts over it)", point.display());
         return Err(Error::new(Kind::NotEmpty, what));
     }
     Ok(point)
+}
+
+/// The failure to mount where `mount` is.
+fn taken(point: &Path, mount: &mounts::Mount) -> Error {
+    let source = crate::name::escape(mount.source.to_string_lossy().as_bytes());
+    Error::new(Kind::Busy, format!("{} is in use: {source} is mounted there", point.display()))
 }
 
 /// Whether the process that served the mount is gone: the kernel answers ENOTCONN for it.
