@@ -5,14 +5,14 @@ use super::common::Common;
 use super::signals::{self, Asked, Stage};
 use super::{daemon, log, options, out, presence, systemd, watcher};
 use crate::error::{Error, Kind, Result};
-use crate::fuse::{self, Unmounter, mountpoint};
+use crate::fuse::{self, Unmounter, mountpoint, mounts};
 use crate::read_at::read_all;
 use crate::source::Source;
 use crate::tree::{Dir, Node};
 use ::log::LevelFilter;
 use clap::Args;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
@@ -119,6 +119,7 @@ impl Plan {
         // Before any other thread is started.
         signals::listen(events.clone(), stage.clone())?;
         log::start(self.common.log_format, self.common.log_file.as_deref(), self.level)?;
+        end_killed(&self.point);
         let point = mountpoint::prepare(&self.point, self.options.nonempty).map_err(in_use)?;
         let shown = point.to_string_lossy();
         let assembled = assemble(&self.source, &self.common, &shown)?;
@@ -149,6 +150,18 @@ impl Plan {
         ::log::info!("{} is mounted at {shown}", self.source);
         systemd::notify(&format!("READY=1\nMAINPID={}\nSTATUS={} at {shown}", std::process::id(), self.source));
         serve_until_end(events, &coming, &unmounter, mounted, root.as_ref())
+    }
+}
+
+/// Ends what is left of a mount of ours whose process was killed and still hangs in the kernel: it would keep whoever
+/// looks at it waiting.
+fn end_killed(point: &Path) {
+    let Ok(point) = mounts::locate(point) else { return };
+    if let Ok(Some(mount)) = mounts::at(&point)
+        && mount.is_ours()
+        && presence::find(mount.device).is_killed()
+    {
+        fuse::abort(&point);
     }
 }
 
